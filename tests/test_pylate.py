@@ -23,7 +23,6 @@ from serotine import Encoder, Index  # noqa: E402
 from serotine.errors import (  # noqa: E402
     EncoderError,
     IndexExistsError,
-    SerotineError,
     UntrainedProjectionWarning,
 )
 from serotine.integrations.pylate import IgnoredParameterWarning, indexes, models, rank, retrieve, scores  # noqa: E402
@@ -78,6 +77,16 @@ PLAID = (
     "max_points_per_centroid=256, n_samples_kmeans=None, seed=42, use_triton=None, n_ivf_probe=8, n_full_scores=8192, "
     "batch_size=262144, num_threads=None, show_progress=True, device=None, low_memory=False, **kwargs"
 )
+VOYAGER = (
+    "index_folder='indexes', index_name='colbert', override=False, embedding_size=128, M=64, ef_construction=200, "
+    "ef_search=200"
+)
+SCANN = (
+    "index_name='ScaNN_index', embedding_size=128, num_neighbors=10, num_leaves=None, num_leaves_to_search=None, "
+    "dimensions_per_block=2, anisotropic_quantization_threshold=0.2, training_sample_size=None, verbose='none', "
+    "use_autopilot=False, store_embeddings=True, index_folder=None, override=False, verbose_level=None"
+)
+XTR_SCORES = "queries_embeddings, documents_embeddings, queries_mask=None, documents_mask=None"
 SIGNATURES: list[tuple[Any, str]] = [
     (models.ColBERT.__init__, COLBERT),
     (models.ColBERT.encode, ENCODE),
@@ -93,6 +102,22 @@ SIGNATURES: list[tuple[Any, str]] = [
         "queries_embeddings, documents_embeddings, queries_mask=None, documents_mask=None, backend=None",
     ),
     (scores.colbert_scores_pairwise, "queries_embeddings, documents_embeddings, backend=None"),
+    (indexes.Voyager.__init__, VOYAGER),
+    (indexes.Voyager.add_documents, "documents_ids, documents_embeddings, batch_size=2000"),
+    (indexes.Voyager.__call__, "queries_embeddings, k=10"),
+    (indexes.Voyager.get_documents_embeddings, "document_ids"),
+    (indexes.ScaNN.__init__, SCANN),
+    (indexes.ScaNN.add_documents, "documents_ids, documents_embeddings, batch_size=128"),
+    (indexes.ScaNN.__call__, "queries_embeddings, k=10"),
+    (indexes.ScaNN.get_documents_embeddings, "documents_ids"),
+    (
+        retrieve.XTR.retrieve,
+        "queries_embeddings, k=10, k_token=None, device=None, batch_size=None, subset=None",
+    ),
+    (rank.score_xtr, "query_doc_ids, query_scores, k, device='cpu'"),
+    (scores.XTRScores.__init__, "k=256, document_chunk_size=None"),
+    (scores.XTRScores.__call__, XTR_SCORES),
+    (scores.XTRKDScores.__call__, XTR_SCORES),
 ]
 
 
@@ -408,8 +433,6 @@ def test_index_validates_its_arguments(index: indexes.PLAID, model: models.ColBE
         indexes.PLAID(str(tmp_path), "empty")(model.encode("a"))
     with pytest.raises(ValueError, match="nbits"):
         indexes.PLAID(str(tmp_path), "empty", nbits=3)
-    with pytest.raises(SerotineError, match=r"use indexes\.PLAID"):
-        indexes.Voyager  # noqa: B018
     with pytest.raises(TypeError, match=r"indexes\.PLAID"):
         retrieve.ColBERT(index=object())  # type: ignore[arg-type]
     (tmp_path / "other").mkdir()
@@ -465,11 +488,15 @@ def test_the_runner_of_pylate_tests(tmp_path: Path) -> None:
         "def test_scores():\n    assert colbert_scores(torch.ones(1, 1, 2), torch.ones(1, 3, 2)) == 2\n\n"
         "def test_model():\n    assert models.ColBERT('bert-base-uncased').query_prefix == '[Q] '\n"
     )
-    (tmp_path / "tests/test_scann.py").write_text("from pylate.indexes import ScaNN\n")
+    (tmp_path / "tests/test_scann.py").write_text(
+        'import pytest\nfrom pylate.indexes import ScaNN\n\npytest.importorskip("scann")\n\n'
+        "def test_scann_is_exported():\n    assert ScaNN\n\n"
+        "def test_scann_save_and_load_roundtrip():\n    assert ScaNN().position_to_doc_id\n"
+    )
     runner = [sys.executable, str(Path(__file__).parent / "helpers" / "pylate_runner.py"), str(tmp_path)]
     process = subprocess.run(runner, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stdout
-    assert "2 passed, 1 skipped" in process.stdout
-    assert "indexes.PLAID is the only index" in process.stdout
+    assert "3 passed, 1 skipped" in process.stdout
+    assert "reads private attributes of ScaNN" in process.stdout
     (tmp_path / "tests/test_wrong.py").write_text("def test_wrong():\n    assert False\n")
     assert subprocess.run(runner, capture_output=True, timeout=240).returncode == 1

@@ -19,9 +19,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 # Reasons by regular expression over test ids.
 EXCEPTIONS = {
-    r"test_scann\.py": "ScaNN's index: indexes.PLAID is the only index",
-    r"test_xtr_": "XTR's scoring over a token index: not supported",
-    r"test_retriever\.py::test_voyager_index": "Voyager's index: indexes.PLAID is the only index",
+    r"test_scann\.py::test_scann_(add_documents_returns|accepts_|save_and_load)": "reads private attributes of ScaNN",
+    r"test_scann\.py::test_scann_get_documents_embeddings_by_docid\[docs_dtype1\]": "vectors are stored as float16",
 }
 # Tests that need the real models.
 WITHOUT_HUB = {
@@ -83,19 +82,13 @@ def main() -> int:
         folder.mkdir()
         for file in files:
             source = re.sub(r"\bfrom pylate\b", "from serotine.integrations.pylate", file.read_text("utf-8"))
-            # Imports of unsupported modules would stop the collection of tests that are skipped anyway.
-            if any(re.search(pattern, f"{file.name}::") for pattern in EXCEPTIONS):
-                source = f"import pytest\n\n\ndef test_all():\n    pytest.skip({skip_reason(file.name)!r})\n"
+            # The package scann is not needed here.
+            source = source.replace('pytest.importorskip("scann")\n', "")
             (folder / file.name).write_text(source, "utf-8")
         conftest = CONFTEST.format(tests=str(TESTS), exceptions=exceptions, hub=arguments.hub)
         (folder / "conftest.py").write_text(conftest, "utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", "/dev/null", "tests"]
         return subprocess.run(command, cwd=scratch).returncode
-
-
-def skip_reason(name: str) -> str:
-    """Return why a whole file is skipped."""
-    return next(reason for pattern, reason in EXCEPTIONS.items() if re.search(pattern, f"{name}::"))
 
 
 if __name__ == "__main__":

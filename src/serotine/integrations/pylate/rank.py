@@ -1,16 +1,22 @@
-"""`rank.rerank`: every query's candidates, sorted by exact MaxSim score."""
+"""`rank`: every query's candidates, sorted by exact MaxSim score, or by XTR's score of retrieved tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from serotine import maxsim
+from serotine.errors import invalid
 from serotine.integrations.pylate.embeddings import as_array
+from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 
-__all__ = ["RerankResult", "rerank"]
+__all__ = ["RerankResult", "rerank", "score_xtr"]
+
+_IGNORED_BY_XTR: IgnoredParameters = {"device": ("cpu", "sums are computed on the CPU")}
 
 
 class RerankResult(TypedDict):
@@ -62,6 +68,59 @@ def rerank(
         order = sorted(range(len(ids)), key=lambda row, scores=scores: -scores[row])
         results.append([RerankResult(id=ids[row], score=scores[row]) for row in order])
     return results
+
+
+def score_xtr(
+    query_doc_ids: Sequence[Sequence[str | int] | NDArray[Any]],
+    query_scores: Sequence[Sequence[float] | NDArray[Any]],
+    k: int,
+    device: str = "cpu",
+) -> list[RerankResult]:
+    """Score the documents of one query's retrieved tokens (Lee et al. 2023, arXiv 2304.01982).
+
+    A document's similarity to a query token is that of its best retrieved token. A missing one is imputed: the lowest
+    that the query token retrieved, or 0 if it retrieved none.
+
+    Args:
+        query_doc_ids: for every query token, the documents of the tokens it retrieved.
+        query_scores: the similarities of these tokens.
+        k: how many documents to return; fewer where the tokens are of fewer.
+        device: without effect.
+
+    Returns:
+        The documents, best first, with the sums of their similarities over the query tokens; ties in the order in
+        which documents first appear.
+
+    Raises:
+        ValueError: `k` is below 1, or ids and scores differ in number.
+    """
+    warn_ignored("rank.score_xtr", _IGNORED_BY_XTR, {"device": device}, stacklevel=2)
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise invalid("k", "an int, at least 1", k)
+    # Programs may match PyLate's words.
+    if len(query_doc_ids) != len(query_scores):
+        raise ValueError(
+            f"query_scores: must have the same number of query tokens as query_doc_ids ({len(query_doc_ids)}), "
+            f"got {len(query_scores)}"
+        )
+    numbers: dict[str | int, int] = {}
+    tokens = []
+    for i, (ids, scores) in enumerate(zip(query_doc_ids, query_scores, strict=True)):
+        if len(ids) != len(scores):
+            raise ValueError(
+                f"query_scores[{i}]: must have matching document IDs and scores lengths, got {len(ids)} IDs and "
+                f"{len(scores)} scores"
+            )
+        rows = np.fromiter((numbers.setdefault(id_, len(numbers)) for id_ in ids), dtype=np.int64, count=len(ids))
+        tokens.append((rows, np.asarray(scores, dtype=np.float64)))
+    sums = np.zeros(len(numbers))
+    for rows, similarities in tokens:
+        if rows.size:
+            best = np.full(len(numbers), similarities.min())
+            np.maximum.at(best, rows, similarities)
+            sums += best
+    names = list(numbers)
+    return [RerankResult(id=names[row], score=float(sums[row])) for row in np.argsort(-sums, kind="stable")[:k]]
 
 
 def _scores(query: Any, documents: list[Any], device: str | None) -> list[float]:

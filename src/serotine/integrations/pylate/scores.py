@@ -12,14 +12,26 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from serotine import maxsim
+from serotine.errors import invalid
 from serotine.integrations.pylate.ignored_parameters import warn_ignored
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ColBERTScores", "SimilarityFunction", "colbert_kd_scores", "colbert_scores", "colbert_scores_pairwise"]
+__all__ = [
+    "ColBERTScores",
+    "SimilarityFunction",
+    "XTRKDScores",
+    "XTRScores",
+    "colbert_kd_scores",
+    "colbert_scores",
+    "colbert_scores_pairwise",
+    "xtr_kd_scores",
+    "xtr_scores",
+]
 
 _IGNORED = {"backend": (None, "call serotine.maxsim.use to choose a CPU kernel; CUDA tensors use Triton")}
+_IGNORED_BY_XTR = {"document_chunk_size": (None, "the loss's score_mini_batch_size bounds what is scored at once")}
 
 
 def colbert_scores(
@@ -90,6 +102,65 @@ class ColBERTScores:
     ) -> Tensor:
         """Return the scores; masks as in `colbert_scores`."""
         return maxsim.colbert_scores(queries_embeddings, documents_embeddings, queries_mask, documents_mask)
+
+
+class XTRScores:
+    """XTR's training objective (Lee et al. 2023, arXiv 2304.01982) in the place of `ColBERTScores`.
+
+    Every query token retrieves `k` tokens among the documents of all groups; a document scores the mean over the query
+    tokens that retrieved one of its tokens, and 0 where none did. PyLate divides by those with a positive similarity.
+
+    Args:
+        k: tokens that every query token retrieves; all where the documents have fewer.
+        document_chunk_size: without effect.
+
+    Raises:
+        ValueError: `k` is below 1.
+    """
+
+    def __init__(self, k: int = 256, document_chunk_size: int | None = None) -> None:
+        ignored = {"document_chunk_size": document_chunk_size}
+        warn_ignored("scores.XTRScores", _IGNORED_BY_XTR, ignored, stacklevel=2)
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise invalid("k", "an int, at least 1", k)
+        self.k = k
+
+    def __call__(
+        self,
+        queries_embeddings: Any,
+        documents_embeddings: Any,
+        queries_mask: Tensor | None = None,
+        documents_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the scores, in the shape of `ColBERTScores`; masks as in `colbert_scores`."""
+        return maxsim.xtr_scores(queries_embeddings, documents_embeddings, queries_mask, documents_mask, k_token=self.k)
+
+
+class XTRKDScores(XTRScores):
+    """`XTRScores` of each query's own documents, (queries, documents per query), for `losses.Distillation`."""
+
+    def __call__(
+        self,
+        queries_embeddings: Any,
+        documents_embeddings: Any,
+        queries_mask: Tensor | None = None,
+        documents_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the scores; arguments as in `colbert_kd_scores`.
+
+        Raises:
+            ValueError: what `XTRScores` raises, or the queries and the lists of documents differ in number.
+        """
+        scores = super().__call__(queries_embeddings, documents_embeddings, queries_mask, documents_mask)
+        queries, documents = len(scores), len(documents_embeddings)
+        if queries != documents:
+            raise ValueError(f"documents_embeddings: must be one list per query ({queries}), got {documents}")
+        own = scores.unflatten(1, (documents, -1)).diagonal()
+        return own.T
+
+
+xtr_scores = XTRScores()
+xtr_kd_scores = XTRKDScores()
 
 
 class SimilarityFunction(Enum):

@@ -1,121 +1,60 @@
-"""`indexes.PLAID`: PyLate's index class over a `serotine.Index`.
-
-The index is the folder ``index_folder/index_name``, which `serotine.Index.open` and the command line read too.
-"""
+"""What all index classes share: a `serotine.Index` in a folder, changed and searched with PyLate's arguments."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexExistsError, SerotineError, not_one_of, wrong_type
-from serotine.index import CATALOG_FILE, Index
+from serotine.errors import IndexExistsError, wrong_type
+from serotine.index import CATALOG_FILE, Hit, Index
 from serotine.integrations.pylate.embeddings import as_arrays
-from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 from serotine.integrations.pylate.rank import RerankResult
-from serotine.lazy_names import no_attribute
-
-__all__ = ["PLAID"]
 
 Id = str | int
 
-_FULL_SCORES = 8192
-_IGNORED: IgnoredParameters = {
-    "use_fast": (True, "there is one engine"),
-    "kmeans_niters": (4, "the codebook is trained until it fits"),
-    "max_points_per_centroid": (256, "the codebook's sample follows from the collection"),
-    "n_samples_kmeans": (None, "the codebook's sample follows from the collection"),
-    "seed": (42, "codebook training is deterministic"),
-    "use_triton": (None, "the index runs on the CPU"),
-    "n_ivf_probe": (8, "the search plan follows from the collection"),
-    "batch_size": (1 << 18, "queries are distributed over threads"),
-    "num_threads": (None, "call serotine.maxsim.set_num_threads"),
-    "device": (None, "the index runs on the CPU"),
-    "low_memory": (False, "the index is memory-mapped"),
-}
-# PyLate takes these as keywords.
-_STANFORD = (
-    "embedding_size",
-    "nranks",
-    "index_bsize",
-    "ndocs",
-    "centroid_score_threshold",
-    "ncells",
-    "search_batch_size",
-)
+SAME_INDEX = "opens the same index as indexes.PLAID"
 # Files that identify an index written by PyLate.
-_PYLATE_FILES = ("fast_plaid_index", "documents_ids_to_plaid_ids.pkl", "documents_ids_to_plaid_ids.sqlite")
+_PYLATE_FILES = (
+    "fast_plaid_index",
+    "documents_ids_to_plaid_ids.pkl",
+    "documents_ids_to_plaid_ids.sqlite",
+    "index.voyager",
+    "scann_config.pb",
+    "doc_id_to_embedding_range.pkl",
+    "documents_ids_to_warp_ids.pkl",
+)
 
 
-class PLAID:
-    """An index of token vectors with PyLate's signature.
-
-    The first `add_documents` creates it, with the dimension of its vectors. Ids are strings or ints and keep their
-    type. Every change is on disk when its call returns; any number of objects and processes may read meanwhile.
+class EngineIndex:
+    """A `serotine.Index` in a folder.
 
     Args:
-        index_folder, index_name: the index is the folder ``index_folder/index_name``.
+        path: the folder.
         override: delete an existing index first.
-        nbits: bits per dimension of the codes: 2, 4 or 8.
-        n_full_scores: how many documents are scored over their codes; chosen for the collection unless given.
+        nbits: bits per dimension of the codes of a new index.
+        candidates: how many documents are scored over their codes; chosen for the collection unless given.
         show_progress: draw a bar on standard error while documents are added.
-        use_fast, kmeans_niters, max_points_per_centroid, n_samples_kmeans, seed, use_triton, n_ivf_probe, batch_size,
-            num_threads, device, low_memory: without effect.
-        kwargs: the Stanford backend's parameters, without effect.
 
     Raises:
-        TypeError: a parameter that PyLate does not have.
-        ValueError: `nbits` is not 2, 4 or 8.
         IndexExistsError: the folder holds something other than a Serotine index.
-
-    Warns:
-        IgnoredParameterWarning: a parameter without effect differs from PyLate's default.
     """
 
-    is_end_to_end_index = True
+    is_end_to_end_index: bool
 
     def __init__(
-        self,
-        index_folder: str | Path = "indexes",
-        index_name: str = "colbert",
-        override: bool = False,
-        use_fast: bool = True,
-        nbits: int = 4,
-        kmeans_niters: int = 4,
-        max_points_per_centroid: int = 256,
-        n_samples_kmeans: int | None = None,
-        seed: int = 42,
-        use_triton: bool | None = None,
-        n_ivf_probe: int = 8,
-        n_full_scores: int = _FULL_SCORES,
-        batch_size: int = 1 << 18,
-        num_threads: int | None = None,
-        show_progress: bool = True,
-        device: str | list[str] | None = None,
-        low_memory: bool = False,
-        **kwargs: Any,
+        self, path: Path, *, override: bool, nbits: int = 4, candidates: int | None = None, show_progress: bool = False
     ) -> None:
-        ignored = {name: value for name, value in locals().items() if name in _IGNORED}
-        unknown = [name for name in kwargs if name not in _STANFORD]
-        if unknown:
-            raise TypeError(f"indexes.PLAID: unexpected parameter {unknown[0]!r}")
-        stanford = dict.fromkeys(kwargs, (None, "of the Stanford backend"))
-        if device == "cpu":
-            ignored["device"] = None
-        warn_ignored("indexes.PLAID", {**_IGNORED, **stanford}, {**ignored, **kwargs}, stacklevel=2)
-        if nbits not in (2, 4, 8):
-            raise not_one_of("nbits", (2, 4, 8), nbits)
-        self._path = Path(index_folder) / index_name
+        self._path = path
         self._nbits = nbits
-        self._candidates = None if n_full_scores == _FULL_SCORES else n_full_scores
+        self._candidates = candidates
         self._show_progress = show_progress
         self._reader: Index | None = None
-        _make_room(self._path, override=override)
+        _make_room(path, override=override)
 
     @property
     def is_indexed(self) -> bool:
@@ -131,7 +70,7 @@ class PLAID:
 
     __del__ = close
 
-    def add_documents(self, documents_ids: Id | Iterable[Id], documents_embeddings: Any, **kwargs: Any) -> PLAID:
+    def add_documents(self, documents_ids: Id | Iterable[Id], documents_embeddings: Any, **kwargs: Any) -> Self:
         """Add documents; an existing id gets the new vectors.
 
         Args:
@@ -164,17 +103,17 @@ class PLAID:
             )
         return self
 
-    def update_documents(self, documents_ids: Id | Iterable[Id], documents_embeddings: Any) -> PLAID:
+    def update_documents(self, documents_ids: Id | Iterable[Id], documents_embeddings: Any) -> Self:
         """Replace documents' vectors; those not in the index are added, as `add_documents` does."""
         return self.add_documents(documents_ids, documents_embeddings)
 
-    def remove_documents(self, documents_ids: Id | Iterable[Id]) -> PLAID:
+    def remove_documents(self, documents_ids: Id | Iterable[Id]) -> Self:
         """Remove documents and return the index; unknown ids are ignored, as in PyLate."""
         with Index.open(self._open().path) as index:
             index.delete([id_ for id_ in dict.fromkeys(map(str, _id_list(documents_ids))) if id_ in index])
         return self
 
-    def __call__(
+    def best_documents(
         self, queries_embeddings: Any, k: int = 10, subset: list[list[Id]] | list[Id] | None = None
     ) -> list[list[RerankResult]]:
         """Return the k best documents of every query.
@@ -211,10 +150,7 @@ class PLAID:
         where = None if subset is None else {"id": {"in": [str(id_) for id_ in subset]}}
         candidates = None if self._candidates is None else max(self._candidates, k)
         results = index.search_batch(queries, k, where=where, candidates=candidates)
-        return [
-            [{"id": int(hit.id) if hit.metadata["int"] else hit.id, "score": hit.score} for hit in hits]
-            for hits in results
-        ]
+        return [[{"id": original_id(hit), "score": hit.score} for hit in hits] for hits in results]
 
     def _open(self) -> Index:
         if self._reader is None:
@@ -229,10 +165,9 @@ class PLAID:
         return Index.create(self._path, dim=dim, nbits=self._nbits, filterable={"id": str})
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("Voyager", "ScaNN", "WARP", "Tachiom"):
-        raise SerotineError(f"indexes.{name}: not supported; use indexes.PLAID")
-    raise no_attribute(__name__, name, __all__)
+def original_id(document: Hit) -> Id:
+    """Return a document's id, of the type it was added with."""
+    return int(document.id) if document.metadata["int"] else document.id
 
 
 def _id_list(documents_ids: Id | Iterable[Id]) -> list[Id]:

@@ -305,6 +305,20 @@ def test_words_spelled_letter_by_letter_are_unknown(encoder: Encoder, text: str,
     assert inside.unknown == tuple((start + 6, end + 6) for start, end in coverage.unknown)
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.UnknownTextWarning")
+@pytest.mark.parametrize("text", ["الخفاش؟", "بمازا تسمى الابراج؟", "כלב׃", "コウモリ゠"])
+def test_a_mark_that_the_vocabulary_lacks_counts_once_in_a_spelled_word(
+    encoder: Encoder, text: str, tmp_path: Path
+) -> None:
+    (coverage,) = encoder.coverage([text], query=True)
+    assert coverage.unknown_share(text) == 1
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        index.add(["bat"], ["Bats hunt at night."])
+        for mode in ("late", "hybrid"):
+            (warning,) = index.search(text, mode=mode).warnings[:1]
+            assert str(warning).startswith("query: 100% outside the vocabulary of 'serotine-mini' (")
+
+
 @pytest.mark.parametrize(
     "text",
     ["Donaudampfschifffahrt für naïve Größen", "x1f3a9c 0xdeadbeef qwrtzk", "the α and β of Ω", "Đường sắt Việt Nam"],

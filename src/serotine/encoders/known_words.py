@@ -60,7 +60,7 @@ class KnownWords:
         lacking = (span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == self._unknown)
         pairs = [(start, end) for start, end in lacking if not _is_code(text[start:end])]
         spelled = spelled_words(text, encoding.offsets)
-        return sorted(pairs + [span for span in spelled if letter_script(text[span[0]]) not in self.scripts])
+        return _merged(pairs + [span for span in spelled if letter_script(text[span[0]]) not in self.scripts])
 
 
 def spelled_words(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -82,6 +82,16 @@ def spelled_words(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int
             words.append((first, last))
         first, last, tokens = start, end, int(bool(is_letter))
     return words
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in rising order, overlapping ones as one: a word that is spelled may contain a token that lacks."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            start, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((start, end))
+    return merged
 
 
 def _is_code(word: str) -> bool:

@@ -252,7 +252,7 @@ _PROGRAM = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from helpers.fakes import WordEncoder
-    import pypdfium2, charset_normalizer
+    import pypdfium2, chardet
     try:
         import pyarrow.parquet
     except ImportError:

@@ -91,11 +91,33 @@ def test_an_encoding_that_is_a_guess_is_reported(index: Index, name: str) -> Non
     assert problems(update(index, [name])) == [(line, reason)]
 
 
-def test_an_encoding_that_is_certain_is_not_reported(index: Index) -> None:
-    Path("a.txt").write_bytes("Les élèves étaient très fatigués après la journée à l'école. ".encode("cp1252"))
+def test_an_encoding_that_a_page_declares_is_not_reported(index: Index) -> None:
     Path("b.html").write_bytes("<meta charset=gbk><p>你好世界".encode("gbk"))
-    assert problems(update(index, ["a.txt", "b.html"])) == []
-    assert index["a.txt"].metadata["encoding"] == "cp1252"
+    assert problems(update(index, ["b.html"])) == []
+
+
+POLISH = "Nietoperz łowi nocą owady i śpi w dzień w jaskini, źdźbło"
+HUNGARIAN = "A denevér éjjel repül, és rovarokat eszik; nagyon kicsi szőrös állat, fülei hosszúak, repülő emlős"
+CZECH = "Netopýr loví v noci hmyz a přes den spí v jeskyni, což mu umožní přežít dlouhou zimu"
+FRENCH = "La chauve-souris a été observée près de la forêt, où elle dort l'été"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *((text, encoding) for text in (POLISH, HUNGARIAN, CZECH) for encoding in ("cp1250", "iso8859-2", "cp852")),
+        *((FRENCH, encoding) for encoding in ("cp1252", "cp850", "mac-roman")),
+        ("Летучая мышь ловит насекомых ночью и спит днём в пещере", "cp866"),
+        ("id,text\n" + "".join(f"{i},コウモリは夜に昆虫を捕まえる動物です\n" for i in range(30)), "shift_jis"),
+        ("id,text\n1,大雁南飞\n", "gbk"),
+    ],
+)
+def test_an_old_encoding_is_found_by_its_letters_and_reported(index: Index, text: str, encoding: str) -> None:
+    Path("a.txt").write_bytes(text.encode(encoding))
+    (_, reason), *others = problems(update(index, ["a.txt"]))
+    assert others == []
+    assert index["a.txt"].text == text.rstrip()
+    assert reason == f"not UTF-8, and read as {index['a.txt'].metadata['encoding']}, which is a guess"
 
 
 def test_fields_that_say_where_a_record_is_are_never_its_own(index: Index) -> None:

@@ -92,12 +92,14 @@ PROBLEMS = {
         "its ids number its rows, as those of notes/tables/ids-a.csv do, and are stored as notes/tables/ids-b.csv:1",
     ),
     ("office/prices.xlsx", 1, "sheet 'Costs' is hidden, and indexed like the others"),
+    ("tables/second.csv", 1, "not UTF-8, and read as gb18030, which is a guess"),
     ("tables/second.csv", 1, "the header has 'note' more than once"),
     (
         "tables/second.csv",
         2,
         "records have fields of their own named 'source' (1), which are 'document_source' in the metadata",
     ),
+    ("texts/latin1.txt", 1, "not UTF-8, and read as cp1252, which is a guess"),
     (
         "texts/broken.md",
         3,

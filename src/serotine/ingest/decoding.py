@@ -12,15 +12,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import check_unpacked, open_file
 from serotine.wording import worded
-
-if TYPE_CHECKING:
-    from charset_normalizer import CharsetMatch, CharsetMatches
 
 UTF8 = "utf-8"
 # The marks of UTF-32 begin with those of UTF-16.
@@ -44,19 +41,17 @@ _SUPERSETS = {
     "euc_kr": "cp949",
     "big5": "big5hkscs",
 }
-# Encodings common in text files. Among all that Python supports, the guess would prefer rare ones.
+# Encodings common in text files. Among all that chardet knows, short texts look like rare ones.
 _CANDIDATES = (
-    *("cp1252", "cp932", "euc_jp", "gb18030", "big5hkscs", "cp949", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255"),
-    *("cp1256", "cp1257", "cp1258", "cp874", "koi8_r"),
+    *("cp1252", "cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949", "cp1250", "cp1251", "cp1253", "cp1254"),
+    *("cp1255", "cp1256", "cp1257", "cp1258", "cp874", "koi8-r", "koi8-u", "iso8859-2"),
+    # Of DOS and of old Macs.
+    *("cp850", "cp852", "cp866", "mac-roman"),
 )
 
 _SAMPLE = 1 << 17
 _UTF16_SAMPLE = 1 << 12
 _MIN_NUL_RATIO = 0.3
-# Below it, the letters of a text are not those of a language that charset-normalizer knows.
-_MIN_COHERENCE = 0.1
-# Letters of Icelandic in cp1252, and of Turkish in cp1254.
-_ICELANDIC = frozenset("\u00d0\u00dd\u00de\u00f0\u00fd\u00fe")
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 
 
@@ -66,11 +61,11 @@ class Encoding:
 
     Attributes:
         name: its Python name.
-        is_certain: whether no other encoding fits the text nearly as well.
+        is_guess: whether it was chosen by the letters alone.
     """
 
     name: str
-    is_certain: bool = True
+    is_guess: bool = False
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -79,8 +74,8 @@ class Encoding:
 
     @property
     def problems(self) -> tuple[tuple[int, str], ...]:
-        """Line and message of an encoding that may be wrong; none where it is certain."""
-        if self.is_certain:
+        """Line and message of an encoding that may be wrong; none where it is no guess."""
+        if not self.is_guess:
             return ()
         convert = "convert it: iconv -f ENCODING -t UTF-8"
         fix = "if letters are wrong, " + worded(
@@ -281,11 +276,12 @@ def _guess(sample: bytes, name: str) -> Encoding:
     if len(_BINARY.findall(sample)) * 100 > len(sample):
         raise InputFileError(f"{name}: not a text file: contains control characters; convert it to text first")
     try:
-        from charset_normalizer import from_bytes
+        import chardet
     except ImportError:
         raise MissingExtraError(name, "not UTF-8; detecting its encoding", "ingest") from None
-    matches = from_bytes(sample, cp_isolation=list(_CANDIDATES))
-    best = matches.best()
+    guesses = chardet.detect_all(sample, include_encodings=_CANDIDATES, compat_names=False, max_bytes=_SAMPLE)
+    encodings = (guess["encoding"] for guess in guesses)
+    best = next((encoding for encoding in encodings if encoding is not None and _fits(sample, encoding)), None)
     if best is None:
         fix = worded(
             "name it, Fields(encoding=...), or convert it to UTF-8",
@@ -293,19 +289,12 @@ def _guess(sample: bytes, name: str) -> Encoding:
             command="name it with --encoding, or convert it to UTF-8",
         )
         raise InputFileError(f"{name}: unknown encoding; {fix}")
-    # Short texts fit several encodings equally well: the most frequent wins.
-    common = next((match for match in matches if match.encoding == _CANDIDATES[0]), best)
-    if (common.chaos, -common.coherence) <= (best.chaos, -best.coherence):
-        best = common
-    return Encoding(best.encoding, _is_certain(best, matches))
+    return Encoding(best, is_guess=True)
 
 
-def _is_certain(best: CharsetMatch, matches: CharsetMatches) -> bool:
-    """Return whether a text has the letters of a language in one encoding only."""
-    text = str(best)
-    if best.coherence < _MIN_COHERENCE:
+def _fits(sample: bytes, encoding: str) -> bool:
+    try:
+        sample.decode(encoding)
+    except UnicodeDecodeError:
         return False
-    # Its letters are those of most languages; of the others only these are different.
-    if best.encoding == _CANDIDATES[0]:
-        return _ICELANDIC.isdisjoint(text)
-    return all(2 * match.coherence < best.coherence or str(match) == text for match in matches if match is not best)
+    return True

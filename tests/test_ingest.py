@@ -86,9 +86,17 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("a.jsonl", b'{"_id": "1", "text": "x"}\n{"_id": "2", "text"', r"a\.jsonl:2: not valid JSON .*column 20"),
         ("a.jsonl", b'["list"]', r"a\.jsonl:1: must be a JSON object, got list"),
-        ("a.jsonl", b'{"_id": null, "text": "x"}', r"a\.jsonl:1: '_id' must be a string that is not empty, got null"),
-        ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' must be a string that is not empty, got ''"),
-        ("a.jsonl", b'{"_id": true, "text": "x"}', r"'_id' must be a string that is not empty, got a boolean"),
+        (
+            "a.jsonl",
+            b'{"_id": null, "text": "x"}',
+            r"a\.jsonl:1: '_id' must be an integer, or a string that is not empty, got null",
+        ),
+        ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' must be an integer, or a string that is not empty, got ''"),
+        (
+            "a.jsonl",
+            b'{"_id": true, "text": "x"}',
+            r"'_id' must be an integer, or a string that is not empty, got a boolean",
+        ),
         ("a.jsonl", b'{"_id": "1"}', r"a\.jsonl:1: has neither 'text' nor 'title'"),
         ("a.jsonl", b'{"_id": "1", "text": ["x"]}', r"'text' must be a string, got a list"),
         ("a.jsonl", b'{"_id": "1", "text": NaN}', r"a\.jsonl:1: 'text' must be a string, got null"),
@@ -119,10 +127,10 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", b"one,two\n1,2\n", r"a\.csv:1: the header must name a column 'text', got one, two"),
         ("a.csv", b"id,text\n1,a,b\n", r"a\.csv:2: must have 2 columns like the header, got 3"),
         ("a.csv", b'id,text\n1,"a\n', r"a\.csv:2: not valid CSV"),
-        ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' must be a string that is not empty, got ''"),
+        ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' must be an integer, or a string that is not empty, got ''"),
         ("a.csv", b"id,te\0xt\n1,a\n", r"a\.csv: not a text file: contains NUL bytes"),
         ("a.csv", b"id,text\n1,\0\n", r"a\.csv:2: contains a NUL byte; remove it"),
-        ("a.jsonl", b'{"_id": 1.5, "text": "x"}', r"'_id' must be a string that is not empty, got 1\.5"),
+        ("a.jsonl", b'{"_id": 1.5, "text": "x"}', r"'_id' must be an integer, or a string that is not empty, got 1\.5"),
         ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: not a text file: contains NUL bytes"),
         ("a.txt", b" \n", r"a\.txt: contains no documents"),
         # Two bytes that look like UTF-16.

@@ -18,7 +18,7 @@ from helpers.page_site import create_indexes, start_server
 from serotine import Index
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Browser, Locator, Route
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
@@ -166,6 +166,36 @@ def test_an_upload_says_what_it_changed(browser: Browser, tmp_path: Path) -> Non
             "2 passages added; 1 of them replaced; 1 file unchanged; 1 passage removed; metadata of 1 passage changed."
         )
         sync_api.expect(dialog.locator(".message")).to_have_class(re.compile(r"\bdone\b"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"truncated": 2}, "2 too long for the encoder, their ends are not searched"),
+        ({"unknown": 1}, "1 in a script the encoder does not know, found by words only"),
+        ({"cut_records": 1}, "1 long record cut into passages"),
+        ({"problems": {"count": 3, "files": 1, "first": []}}, "3 places possibly misread"),
+        ({"unread": {"images": 2, "attachments": 1}}, "not read: images (2), attachments (1)"),
+        ({"skipped_rows": {"count": 2, "files": 1, "first": []}}, "2 rows skipped:"),
+    ],
+)
+def test_what_is_dropped_of_an_upload_is_counted_in_words(
+    browser: Browser, tmp_path: Path, counts: dict[str, object], words: str
+) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), **counts})
+
+    with add_files_dialog(browser, tmp_path) as dialog:
+        dialog.page.route("**/v1/jobs/*", answer)
+        dialog.locator("input").first.set_input_files(
+            [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"Bats hunt."}]
+        )
+        end = "" if words.endswith(":") else "."
+        sync_api.expect(dialog.locator(".message")).to_have_text(f"1 passage added; {words}{end}")
+        # Records that were cut are searched whole.
+        state = "done" if "cut_records" in counts else "partial"
+        sync_api.expect(dialog.locator(".message")).to_have_class(re.compile(rf"\b{state}\b"))
 
 
 def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:

@@ -135,8 +135,10 @@ def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: 
     """Return ``3 of 1,400 documents in 6.0 ms; the best of them scores 0.714 per query token``."""
     stats = [hits.stats for hits in results.values()]
     # BM25 applies the filter while it scores and does not count the documents that pass.
-    passing = " that pass the filter" if filtered and any(one.plan != "bm25" for one in stats) else ""
-    documents = plural(sum(one.documents for one in stats), "document")
+    count = sum(one.documents for one in stats)
+    passing = f" that pass{'es' if count == 1 else ''} the filter"
+    passing = passing if filtered and any(one.plan != "bm25" for one in stats) else ""
+    documents = plural(count, "document")
     places = f" of {len(stats)} indexes" if len(stats) > 1 else ""
     milliseconds = sum(one.milliseconds["search"] for one in stats)
     scores = [score for one in found if (score := one.score_per_token) is not None]

@@ -176,7 +176,7 @@ def _take_id(rest: dict[str, Any], fields: Fields, origin: str, file: str) -> st
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
         shown = repr(id_) if isinstance(id_, float) else _json_type(id_)
-        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {shown}")
+        raise InputFileError(f"{origin}: {name!r} must be an integer, or a string that is not empty, got {shown}")
     return f"{origin_as_id(file)}:{id_}" if fields.prefix_ids and name is not None else id_
 
 

@@ -98,6 +98,9 @@ def decoded_object(text: str, path: Path, name: str) -> dict[str, Any]:
 
 def decoded_metadata(text: str, path: Path, id_: str) -> dict[str, Any]:
     """Return the metadata of a document; errors as for `decoded`."""
+    # Parsing is a third of the time of reading a document without metadata.
+    if text == "{}":
+        return {}
     return decoded_object(text, path, f"the metadata of document {id_!r}")
 
 

@@ -137,7 +137,11 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.txt", b"\x00\x01", r"a\.txt: contains no documents"),
         ("a.md", "\x02\n\u200b\n".encode(), r"a\.md: contains no documents"),
         ("a.jsonl", b'{"_id": "1", "text": "\\u0001"}', r"a\.jsonl:1: 'text' is empty"),
-        ("a.xyz", b"PK", r"a\.xyz: unknown file type; valid types: \.jsonl"),
+        (
+            "a.xyz",
+            b"PK",
+            r"a\.xyz: unknown type of file, got '\.xyz'; serotine\.ingest\.SUFFIXES has the types that are read",
+        ),
     ],
 )
 def test_errors_name_the_file_and_the_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -129,9 +129,7 @@ def test_list_says_what_recall_was_measured(
     with Index.open(paths[0]) as index:
         index.add([str(n) for n in range(40)], texts=[f"late bats at night and owls, page {n}" for n in range(40)])
         index.compact()
-    assert recalls()[0] == (
-        "Not measured: searches take the effort of another collection; `serotine tune` measures it."
-    )
+    assert recalls()[0] == ("Not measured: searches take the effort of another collection until the index is tuned.")
     with Index.open(paths[0]) as index:
         statement = index.tune(["late bats", "owls"]).statement
     assert recalls()[0] == statement

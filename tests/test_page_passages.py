@@ -132,6 +132,15 @@ def test_code_is_monospace_and_keeps_its_lines(page: Page) -> None:
     assert len(code.inner_text().splitlines()) == len(lines)
 
 
+def test_a_few_of_many_short_paragraphs_are_shown(page: Page) -> None:
+    choose(page, "formats")
+    search(page, "bats of kind hunt")
+    hit = hit_of(page, "short.txt")
+    assert 3 <= hit.locator(".passage p").count() <= 8
+    hit.get_by_role("button", name="More of passage").click()
+    assert hit.locator(".passage p").count() == 40
+
+
 def test_wrapped_lines_are_joined_and_other_lines_kept(page: Page) -> None:
     passage = passage_of(page, "notes/wrapped.txt#4", "serotine late")
     assert passage.locator("p").all_inner_texts() == [

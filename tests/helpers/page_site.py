@@ -79,6 +79,7 @@ Things to bring:
 
 Tyger Tyger, burning bright,
 In the forests of the night;"""
+SHORT_PARAGRAPHS = "\n\n".join(f"Bats of kind {number} hunt." for number in range(40))
 ARABIC = "خفاش السيروتين يخرج متأخرا في المساء ويصطاد الخنافس."
 
 
@@ -118,6 +119,7 @@ def create_indexes(root: Path) -> list[Path]:
             "bat.py": (CODE, {"language": "python", "symbol": "Bat.hunts_late", "line": 3, "last_line": 90}),
             "wrapped.txt": (WRAPPED, {"page": 4, "last_page": 5}),
             "arabic.txt": (ARABIC, {"title": ARABIC}),
+            "short.txt": (SHORT_PARAGRAPHS, {}),
         }
         index.add(
             ids=[f"notes/{name}#{number}" for number, name in enumerate(files, 1)],

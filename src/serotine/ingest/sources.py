@@ -17,7 +17,6 @@ from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import (
     CONTAINERS,
     RECORD_READERS,
-    SUFFIXES,
     TABLES,
     TEXT_READERS,
     file_type,
@@ -28,6 +27,7 @@ from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow, Unread
 from serotine.texts import has_visible
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,12 @@ class SourceFile:
                 on_unread(extract.unread)
             yield from self._passages(extract, chunker)
         else:
-            raise InputFileError(
-                f"{self.name}: unknown file type; valid types: {', '.join(SUFFIXES)}, each also with .gz"
+            fix = worded(
+                "serotine.ingest.SUFFIXES has the types that are read",
+                http="convert it to text, HTML or PDF",
+                command="serotine index --help lists the types that are read",
             )
+            raise InputFileError(f"{self.name}: unknown type of file, got {suffix or 'no suffix'!r}; {fix}")
 
     def _passages(self, extract: Extract, chunker: Chunker | None) -> Iterator[Document]:
         name = origin_as_id(self.name)

@@ -146,7 +146,7 @@ def _is_coded(snapshot: Snapshot) -> bool:
 def describe_recall(calibration: Calibration | None) -> str:
     """Return what was measured on an index with codes, and what it means for searches, in one sentence."""
     if calibration is None:
-        return "Not measured: searches take the effort of another collection; `serotine tune` measures it."
+        return "Not measured: searches take the effort of another collection until the index is tuned."
     chosen = {depth: choose_effort(SearchOptions(depth), depth, calibration) for depth in DEPTHS}
     kept = ", ".join(f"{_candidates(effort)} for k={depth}" for depth, effort in chosen.items())
     made = {"given": "the queries given", "sentences": "sentences of the documents", "tokens": "runs of their tokens"}

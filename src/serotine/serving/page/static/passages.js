@@ -6,6 +6,7 @@ const WITHOUT_SPACES =
   /[\p{Script_Extensions=Han}\p{Script_Extensions=Hiragana}\p{Script_Extensions=Katakana}\p{Script=Bopomofo}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Tibetan}]/u;
 // Characters in four or five lines of the page's column.
 const WINDOW = 420;
+const LINE = WINDOW / 5;
 const LINES = 6;
 const MIN_WINDOW = 160;
 // Shorter omissions, between two excerpts or at an end, are shown instead.
@@ -100,11 +101,13 @@ function wordAround(text, start, end) {
   return [start, end];
 }
 
-/** Return the number of characters that fill five lines: fewer where lines are short, as in code and lists. */
+/** Return the number of characters that fill five lines: fewer where lines are short, as in code, lists and short paragraphs. */
 function windowOf(text, kind) {
-  if (kind === "text") return WINDOW;
-  const lines = text.split("\n").filter((line) => line.trim());
-  const mean = lines.reduce((sum, line) => sum + line.length + 1, 0) / Math.max(lines.length, 1);
+  // Lines of plain text are joined to paragraphs, which fill lines of the page.
+  const lines = text.split(kind === "text" ? /\n\s*\n/ : "\n").filter((line) => line.trim());
+  const filled = (line) => (kind === "text" ? Math.ceil(line.length / LINE) : 1);
+  const shown = lines.reduce((sum, line) => sum + filled(line), 0);
+  const mean = lines.reduce((sum, line) => sum + line.length + 1, 0) / Math.max(shown, 1);
   return Math.min(WINDOW, Math.max(LINES * Math.min(mean, WINDOW), MIN_WINDOW));
 }
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
+from serotine.cli.info import _describe
 from serotine.cli.search_results import _stages
-from serotine.index import Index, SearchStats
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from serotine.index import FIRST_TRAINING, Index, SearchStats
 
 __all__ = ["shell"]  # a fixture, used by its name
 
@@ -53,6 +51,11 @@ def test_info_reports_that_a_small_index_is_scored_exactly(shell: Shell) -> None
     output = shell("info", "i.serotine")
     assert "none yet" in output
     assert "scores the vectors of every document, exactly" in output
+    with Index.open("i.serotine", read_only=True) as index:
+        stats = index.stats()
+    # Where the training of a codebook was interrupted.
+    interrupted = _describe(Path("i.serotine"), replace(stats, tokens=FIRST_TRAINING))
+    assert "none yet: all vectors are float16. The next change trains a codebook and compresses them." in interrupted
 
 
 @pytest.mark.parametrize("declaration", ["year", "year:date", ":int", "year:"])
@@ -215,6 +218,8 @@ def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
     assert re.fullmatch(r"10 of \d+ documents in [\d.]+ ms", words)
     summary = shell("search", "i.serotine", "bat 3", *where).splitlines()[-1]
     assert re.fullmatch(rf"5 of 5 documents that pass the filter in [\d.]+ ms{best}", summary)
+    summary = shell("search", "i.serotine", "bat 3", "--where", '{"year": 2001}').splitlines()[-1]
+    assert re.fullmatch(rf"1 of 1 document that passes the filter in [\d.]+ ms{best}", summary)
 
 
 @pytest.mark.parametrize(

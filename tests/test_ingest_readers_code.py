@@ -232,6 +232,14 @@ def test_broken_and_deep_source_code_is_still_text(tmp_path: Path) -> None:
         assert document.text == text
 
 
+def test_source_code_that_takes_too_long_to_parse_is_one_text() -> None:
+    # Minutes without a limit.
+    text = "def f():\n    pass\n" + "<!--" * 25_000
+    extract = TEXT_READERS[".py"](text.encode(), "a.py")
+    assert (extract.text, len(extract.sections)) == (text, 1)
+    assert extract.problems == ((1, "too many errors of syntax to find definitions; it was read as one text"),)
+
+
 def test_binary_under_the_name_of_source_code_is_one_message() -> None:
     with pytest.raises(InputFileError, match=r"^a\.c: not a text file[^\n]*$"):
         TEXT_READERS[".c"](b"\x7fELF\0\0\1", "a.c")

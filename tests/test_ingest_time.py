@@ -162,6 +162,35 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
 }
 
 
+# What formats of text begin, join or nest something with.
+_REPEATED = (
+    *"a \n\r\t\\([{<>&*_`~#|=-+:%'\"$/@\u0301\u6771\ufeff\u200d\u00df\U0001f600",
+    *("/*", "<!--", "<![CDATA[", "&#", "&amp", "<a ", "<a b='", "]]>", "</a>", "<br>a"),
+    *("![", "[a](", "[a]: ", "**a", "``a", "- ", "- - \n", "> ", "1. ", "a\n=\n", "---\n", "+++\n", "a: &a [*a, "),
+    *("==\na\n==\n", ".. a::\n", ".. _a:\n", "::\n\n ", ":a:`", "`a <", "|a|_ ", "`a `_ ", "a::b:`"),
+    *("\\begin{a}", "\\a{", "$a", "%\n", "a: ", "a:\n ", "? ", "!!a ", "[a]\n", "a=[", "a.b.", '"""', "'''"),
+    *("a\u0301", "\u0e01\u0e33", "From a\n", "a: b\n", " a\n", "=?utf-8?q?a?=", "a@b,", "(a", "=\n", "=3D"),
+    *("1\n00:00:01,000 --> 00:00:02,000\n", "<v a", "{\\a", "* a\n** b\n", "#+begin\n", "|===\n", "\x85", "\x0c"),
+    *(
+        "def a():\n ",
+        "class a:\n",
+        "if a:\n",
+        "#if\n",
+        "#define a(",
+        "a(",
+        "a<",
+        "<?php ",
+        "${",
+        "'${",
+        "<<a\n",
+        "=begin\n",
+    ),
+    *('{"a":', '{"a":1}\n', "[1,", '"\\u', "1e9", "0" * 9, "a,", '"a",', '"a"\n', "a\tb\n", "\ta"),
+)
+# Of formats that no case above is of, or one or two.
+_SUFFIXES = (".rst", ".tex", ".yaml", ".vtt", ".jsonl", ".mbox")
+
+
 def test_markdown_without_headings_costs_no_inline_parsing(tmp_path: Path) -> None:
     for content in ("[" * 100_000, "![[" * 33_000, "[a\n" * 33_000, "*" * 50_000 + "a" + "*" * 50_000):
         path = tmp_path / "a.md"
@@ -196,6 +225,19 @@ def test_twice_the_file_takes_twice_the_time(name: str, tmp_path: Path) -> None:
     # Twice in theory, four times for quadratic time; a refusal takes the same time for both.
     assert double < 3 * single + 0.1, f"{single * 1e3:.0f} ms, then {double * 1e3:.0f} ms"
     assert double < 5.0
+
+
+@pytest.mark.parametrize("suffix", _SUFFIXES)
+def test_no_repeated_text_takes_quadratic_time(suffix: str, tmp_path: Path) -> None:
+    def seconds(size: int) -> float:
+        path.write_bytes(repeated.encode() * (size // len(repeated.encode())))
+        return _seconds(path)
+
+    path = tmp_path / f"a{suffix}"
+    for repeated in _REPEATED:
+        if (double := seconds(100_000)) > 0.3:
+            assert min(double, seconds(100_000)) < 3 * seconds(50_000) + 0.1, repeated
+            assert double < 5.0, repeated
 
 
 def test_notes_of_word_that_refer_to_each_other_are_read_once() -> None:

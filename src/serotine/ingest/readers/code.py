@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -52,6 +54,11 @@ _BLANK = b" \t\r\v\f"
 _NEWLINE = ord("\n")
 _LINE_REST = re.compile(rb"[ \t\r;,)]*+(?:\n|\Z)")
 _MAX_DEPTH = 60
+# Bytes that are parsed by themselves first, and processor time that errors of syntax may take. Code takes 0.1
+# microseconds for a byte; "<!--" a thousand times in Python takes seconds, and ten thousand times much more.
+_PART = 1 << 13
+_PART_SECONDS, _SECONDS, _SECONDS_PER_BYTE = 0.5, 3.0, 5e-7
+_NOT_PARSED = (1, "too many errors of syntax to find definitions; it was read as one text")
 _MAX_NAME = 200
 
 
@@ -75,8 +82,8 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
         raise MissingExtraError(name, "reading source code", "ingest") from None
     # Some grammars take the first half of a line end for a part of a word.
     source = text.encode().replace(b"\r\n", b" \n")
-    root = parser.parse(source).root_node
-    starts = [(0, ()), *_starts(root, source, grammar)]
+    root = _parsed(parser, source)
+    starts: list[tuple[int, tuple[str, ...]]] = [(0, ()), *(_starts(root, source, grammar) if root else ())]
     lines = [0, *(match.end() for match in _LINE_END.finditer(text) if match.end() < len(text))]
     return Extract(
         text,
@@ -84,7 +91,7 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
         {"language": grammar.language, **encoding.metadata},
         (Positions("line", lines, range(1, len(lines) + 1)),),
         ("symbol", grammar.separator),
-        problems=encoding.problems,
+        problems=(*encoding.problems, *(() if root else (_NOT_PARSED,))),
     )
 
 
@@ -93,6 +100,37 @@ def _parser(grammar: Grammar) -> Parser:
     from tree_sitter import Language, Parser
 
     return Parser(Language(getattr(importlib.import_module(grammar.module), grammar.function)()))
+
+
+def _parsed(parser: Parser, source: bytes) -> Node | None:
+    """Return the root of the syntax tree; None where errors of syntax would take more than linear time.
+
+    The step that takes quadratic time cannot be stopped. So the errors of the parts tell that of the whole.
+    """
+    roots = 0.0
+    for start in range(0, len(source), _PART) if len(source) > _PART else ():
+        part = source[start : start + _PART]
+        started = time.thread_time()
+        if _parsed_in_time(parser, part, _PART_SECONDS) is None:
+            return None
+        seconds = time.thread_time() - started - _SECONDS_PER_BYTE * len(part)
+        roots += math.sqrt(max(seconds, 0.0))
+        if roots * roots > _SECONDS:
+            return None
+    return _parsed_in_time(parser, source, _SECONDS)
+
+
+def _parsed_in_time(parser: Parser, source: bytes, seconds: float) -> Node | None:
+    end = time.thread_time() + seconds + 4 * _SECONDS_PER_BYTE * len(source)
+    try:
+        # Only a source that is read in parts has a callback.
+        return parser.parse(
+            lambda offset, _: source[offset : offset + _PART],
+            progress_callback=lambda _offset, _has_error: time.thread_time() > end,
+        ).root_node
+    except ValueError:
+        parser.reset()
+        return None
 
 
 def _sections(text: str, starts: list[tuple[int, tuple[str, ...]]]) -> Iterator[Section]:

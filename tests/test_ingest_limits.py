@@ -162,6 +162,7 @@ def test_a_file_whose_rows_expand_without_end_is_refused(tmp_path: Path) -> None
     limits = ReadingLimits(record_bytes=500, expansion=20)
     (skipped,) = ingest(tmp_path, "a.csv.gz", content, limits).skipped
     assert f"at most {20 * len(content):,} characters together, as it has {len(content):,} bytes" in skipped.reason
+    assert "or raise --max-expansion" in skipped.reason
     assert ingest(tmp_path, "a.csv.gz", content, ReadingLimits(record_bytes=500, expansion=1000)).added == 1_000
     assert ingest(tmp_path, "b.csv.gz", content, ReadingLimits(expansion=1)).added == 1_000
 

@@ -154,10 +154,11 @@ def file_options(command: Command) -> Command:
         allow_empty: bool,
         max_text_size: int | None,
         max_record_size: int | None,
+        max_expansion: int | None,
         **named: Any,
     ) -> Any:
         fields = _field_values(named)
-        limits = {"text_bytes": max_text_size, "record_bytes": max_record_size}
+        limits = {"text_bytes": max_text_size, "record_bytes": max_record_size, "expansion": max_expansion}
         options = FileOptions(
             exclude,
             include,
@@ -229,6 +230,13 @@ def file_options(command: Command) -> Command:
             metavar="SIZE",
             help="Skip longer lines, rows and messages, and larger files of JSON, HTML and other text.  "
             "[default: 64 MiB]",
+        ),
+        click.option(
+            "--max-expansion",
+            type=click.IntRange(1),
+            metavar="TIMES",
+            help="Skip files of records whose texts are more times as large as the file, and above --max-record-size.  "
+            "[default: 100]",
         ),
         click.option(
             "--max-text-size",

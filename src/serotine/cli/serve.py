@@ -95,6 +95,13 @@ _MEGABYTE = 1 << 20
     help="Maximum megabytes of an uploaded line, row or message, and of a file of JSON, HTML or other text.",
 )
 @click.option(
+    "--max-expansion",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Maximum size of the texts of an uploaded file of records, in times its own, where it is above --max-record.",
+)
+@click.option(
     "--timeout",
     default=30.0,
     show_default=True,
@@ -138,6 +145,7 @@ def serve(
     max_upload: int,
     max_text: int,
     max_record: int,
+    max_expansion: int,
     timeout: float,
     threads: int | None,
     queue: int,
@@ -192,7 +200,9 @@ def serve(
                 queue=queue,
                 seconds=timeout,
             ),
-            reading=ReadingLimits(text_bytes=max_text * _MEGABYTE, record_bytes=max_record * _MEGABYTE),
+            reading=ReadingLimits(
+                text_bytes=max_text * _MEGABYTE, record_bytes=max_record * _MEGABYTE, expansion=max_expansion
+            ),
             query_cache=query_cache,
             log_queries=log_queries,
         )

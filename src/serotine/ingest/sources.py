@@ -154,9 +154,10 @@ def _without_expansion(rows: Iterator[ReadRow], name: str, file_bytes: int) -> I
         if isinstance(row, Row):
             characters += sum(map(_characters, row.fields.values()))
             if characters > limit:
+                fix = worded("write it as JSON Lines, or raise --max-expansion", http="write it as JSON Lines")
                 raise InputFileError(
                     f"{name}: the texts of its rows must be at most {limit:,} characters together, as it has "
-                    f"{file_bytes:,} bytes, got more; write it as JSON Lines"
+                    f"{file_bytes:,} bytes, got more; {fix}"
                 )
         yield row
 

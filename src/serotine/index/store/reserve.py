@@ -25,13 +25,14 @@ _KEPT_SHARE = 0.9
 _PLENTY = 1 << 30
 
 
-def hold(catalog: Path, largest_segment: int, *, before: int = 0) -> None:
+def hold(catalog: Path, largest_segment: int, *, before: int = 0, left: int = 0) -> None:
     """Reserve space where little is left, or give it back where there is plenty; without effect on a full disk.
 
     Args:
         catalog: the database. SQLite writes as much as it has to its WAL, and that to it again, where much is deleted.
         largest_segment: size of the largest segment, in bytes: what is left of it is rewritten at once.
         before: what was reserved until it was given up.
+        left: bytes that stay free, unless 1 MiB or `before` is more.
     """
     path = _file(catalog)
     with suppress(OSError):
@@ -42,7 +43,8 @@ def hold(catalog: Path, largest_segment: int, *, before: int = 0) -> None:
         held = _size(path)
         wanted = max(_size(catalog) + _size(catalog.with_name(f"{catalog.name}-wal")), largest_segment)
         available = disk.free + held
-        affordable = max(int(available * _FREE_SHARE), min(before, int(available * _KEPT_SHARE)))
+        affordable = min(int(available * _FREE_SHARE), available - left)
+        affordable = max(affordable, min(before, int(available * _KEPT_SHARE)))
         size = min(max(_SMALLEST, min(wanted, affordable)), int(disk.total * _DISK_SHARE))
         # Written again only once the index has doubled.
         if held < size and (not held or size >= 2 * held):
@@ -52,18 +54,22 @@ def hold(catalog: Path, largest_segment: int, *, before: int = 0) -> None:
 
 @contextmanager
 def released(catalog: Path, largest_segment: Callable[[], int]) -> Iterator[bool]:
-    """Yield whether little more than the reserve is left, which is then given up until the block ends."""
+    """Yield whether little more than the reserve is left, which is then given up until the block ends.
+
+    It may then grow by what the block has freed: the disk is no fuller than before.
+    """
     path = _file(catalog)
-    scarce, before = False, 0
+    scarce, before, free = False, 0, 0
     with suppress(OSError):
         before = _size(path)
-        scarce = shutil.disk_usage(path.parent).free <= max(before, _SMALLEST)
+        free = shutil.disk_usage(path.parent).free
+        scarce = free <= max(before, _SMALLEST)
         if scarce:
             durable.remove(path)
     try:
         yield scarce
     finally:
-        hold(catalog, largest_segment(), before=before)
+        hold(catalog, largest_segment(), before=before, left=free)
 
 
 def _size(path: Path) -> int:

@@ -102,6 +102,72 @@ CZECH = "Netopýr loví v noci hmyz a přes den spí v jeskyni, což mu umožní
 FRENCH = "La chauve-souris a été observée près de la forêt, où elle dort l'été"
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.html", "a.eml", "a.srt", "a.py", "a.json"])
+@pytest.mark.parametrize("fault", ["byte", "latin-1", "end"])
+def test_utf8_with_a_broken_letter_stays_utf8(index: Index, name: str, fault: str) -> None:
+    before, after = {
+        "a.csv": ("id,text\na,", "\n"),
+        "a.eml": ("Content-Type: text/plain; charset=utf-8\n\n", "\n"),
+        "a.srt": ("1\n00:00:01,000 --> 00:00:02,000\n", "\n"),
+        "a.html": ("<meta charset=utf-8><p>", "</p>"),
+        "a.py": ("# ", "\n"),
+        "a.json": ('[{"text": "', '"}]'),
+    }.get(name, ("", ""))
+    text = {
+        "byte": "Übermaß ".encode() + b"\xff" + " und Größe".encode(),
+        "latin-1": "Übermaß und Größe der Fledermäuse ".encode() + "Füße".encode("latin-1"),
+        "end": "Übermaß für 5 €".encode()[:-1],
+    }[fault]
+    Path(name).write_bytes(before.encode() + text + after.encode())
+    assert problems(update(index, [name])) == [(before.count("\n") * (name != "a.eml") + 1, "not valid UTF-8")]
+    (document,) = index.documents()
+    assert document.text is not None
+    assert text.decode("utf-8", "replace") in document.text
+    assert "encoding" not in document.metadata
+
+
+def test_the_first_of_the_broken_lines_is_named(index: Index) -> None:
+    lines = ["Größe und Übermaß".encode()] * 9000
+    lines[7000] = lines[8000] = "Größe und Übermaß".encode("latin-1")
+    Path("a.txt").write_bytes(b"\n".join(lines))
+    assert problems(update(index, ["a.txt"])) == [(7001, "not valid UTF-8, nor is 1 later line")]
+
+
+def test_a_letter_at_the_end_is_not_a_cut_one(index: Index) -> None:
+    Path("a.txt").write_bytes("un café".encode("latin-1"))
+    update(index, ["a.txt"])
+    assert index["a.txt"].text == "un café"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.html", "a.eml", "a.srt", "a.md"])
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("コウモリは夜に昆虫を捕まえる動物です。", "iso2022_jp"),
+        ("ｺｳﾓﾘは夜に\n飛ぶ", "iso2022_jp_ext"),
+        ("박쥐는 밤에\n곤충을 잡는다", "iso2022_kr"),
+    ],
+)
+def test_text_of_seven_bits_with_switches_is_decoded(index: Index, name: str, text: str, encoding: str) -> None:
+    source = {
+        "a.csv": f'id,text\na,"{text}"\n',
+        "a.eml": f"Subject: x\n\n{text}\n",
+        "a.srt": f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n",
+        "a.html": f"<pre>{text}</pre>",
+    }.get(name, text)
+    Path(name).write_bytes(source.encode(encoding))
+    assert problems(update(index, [name])) == []
+    (document,) = index.documents()
+    assert text.replace("\n", " ") in (document.text or "").replace("\n", " ")
+    assert document.metadata["encoding"].startswith("iso2022_")
+
+
+def test_colors_of_a_terminal_are_no_switches(index: Index) -> None:
+    Path("a.txt").write_bytes(b"plain \x1b[31mred\x1b[0m and \x1b$ then \x1b$B")
+    assert problems(update(index, ["a.txt"])) == []
+    assert "encoding" not in index["a.txt"].metadata
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [

@@ -20,11 +20,7 @@ torch = pytest.importorskip("torch")
 from helpers import checkpoints  # noqa: E402
 
 from serotine import Encoder, Index  # noqa: E402
-from serotine.errors import (  # noqa: E402
-    EncoderError,
-    IndexExistsError,
-    UntrainedProjectionWarning,
-)
+from serotine.errors import EncoderError, IndexExistsError, UntrainedProjectionWarning  # noqa: E402
 from serotine.integrations.pylate import IgnoredParameterWarning, indexes, models, rank, retrieve, scores  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

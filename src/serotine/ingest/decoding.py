@@ -1,4 +1,4 @@
-"""Detection of a text file's encoding: by its byte order mark, as UTF-8, as it declares, or by its letters.
+"""Detection of a text file's encoding: by its byte order mark or switches, as UTF-8, as it declares, or by its letters.
 
 UTF-8 comes before the declaration, because text in another encoding is rarely valid UTF-8 by chance, while declarations
 are often wrong.
@@ -50,8 +50,12 @@ _CANDIDATES = (
 )
 
 _SAMPLE = 1 << 17
+_SWITCHED_LINES = 1000
 _UTF16_SAMPLE = 1 << 12
 _MIN_NUL_RATIO = 0.3
+# What switches text of seven bits to Japanese or Korean letters.
+_SWITCH = re.compile(rb"\x1b\$(?:[@B]|\([@BDOPQ]|\)C)")
+_SWITCHED = ("iso2022_jp_2", "iso2022_jp_ext", "iso2022_jp_2004", "iso2022_kr")
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 
 
@@ -62,10 +66,19 @@ class Encoding:
     Attributes:
         name: its Python name.
         is_guess: whether it was chosen by the letters alone.
+        first_broken: the first line that is not valid, of text that is UTF-8 otherwise; 0 where there is none.
+        broken: number of such lines.
     """
 
     name: str
     is_guess: bool = False
+    first_broken: int = 0
+    broken: int = 0
+
+    @property
+    def errors(self) -> str:
+        """How Python's codecs are to treat what is not valid."""
+        return "replace" if self.broken else "strict"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -74,7 +87,12 @@ class Encoding:
 
     @property
     def problems(self) -> tuple[tuple[int, str], ...]:
-        """Line and message of an encoding that may be wrong; none where it is no guess."""
+        """Line and message of an encoding that may be wrong, or of broken text; none where all is certain."""
+        if self.broken:
+            later = self.broken - 1
+            others = f", nor {'is 1 later line' if later == 1 else f'are {later:,} later lines'}" if later else ""
+            reason = f"not valid UTF-8{others}; what is broken is read as '\ufffd': correct it"
+            return ((self.first_broken, reason),)
         if not self.is_guess:
             return ()
         convert = "convert it: iconv -f ENCODING -t UTF-8"
@@ -111,7 +129,7 @@ def decode(data: bytes, name: str, declared: str | None = None, *, given: str | 
         return text, Encoding(given)
     encoding = detect_encoding(data.splitlines(keepends=True), name, declared)
     try:
-        return data.decode(encoding.name), encoding
+        return data.decode(encoding.name, encoding.errors), encoding
     except UnicodeDecodeError as error:
         raise InputFileError(
             f"{name}: not {encoding.name}, although it looks like it (byte {error.start:,}); convert it to UTF-8"
@@ -217,9 +235,11 @@ def detect_encoding(
 
     With `allow_nul` only a first line with NUL bytes is an error.
     """
-    valid, first = True, True
+    first = True
     sample: list[bytes] = []
+    switched: list[bytes] = []
     size = 0
+    utf8 = _Utf8Check()
     for line in lines:
         if first:
             first = False
@@ -236,18 +256,60 @@ def detect_encoding(
             size += len(line)
         if not allow_nul and b"\x00" in line:
             raise InputFileError(f"{name}: not a text file: contains NUL bytes; convert it to text first")
-        if valid:
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                valid = False
-        if not valid and size >= _SAMPLE:
+        utf8.add(line)
+        if not sample and b"\x1b$" in line and len(switched) < _SWITCHED_LINES and _SWITCH.search(line):
+            switched.append(line)
+        if size >= _SAMPLE and not utf8.is_likely():
             break
-    if valid:
-        return Encoding("utf-8-sig")
+    if not utf8.broken:
+        return Encoding((_switched(b"".join(switched)) if not sample else None) or "utf-8-sig")
+    if utf8.is_likely():
+        return Encoding("utf-8-sig", first_broken=utf8.first_broken, broken=utf8.broken)
     letters = b"".join(sample)
     validated = _validated(declared, letters)
     return Encoding(validated) if validated is not None else _guess(letters, name)
+
+
+class _Utf8Check:
+    """Counts what is valid UTF-8 in lines, and what is not."""
+
+    def __init__(self) -> None:
+        self.first_broken = self.broken = 0
+        self._lines = self._letters = self._faults = 0
+        self._last_is_cut = False
+
+    def add(self, line: bytes) -> None:
+        """Count the next line."""
+        self._lines += 1
+        self._last_is_cut = False
+        if line.isascii():
+            return
+        try:
+            text, faults = line.decode("utf-8"), 0
+        except UnicodeDecodeError as error:
+            self.broken += 1
+            self.first_broken = self.first_broken or self._lines
+            # One byte alone may be the last letter of text in an encoding of one byte a letter.
+            self._last_is_cut = error.reason == "unexpected end of data" and error.end - error.start > 1
+            text = line.decode("utf-8", "replace")
+            faults = text.count("\ufffd")
+        self._faults += faults
+        self._letters += len(text) - len(text.encode("ascii", "ignore")) - faults
+
+    def is_likely(self) -> bool:
+        """Return whether the text is UTF-8, but for some broken letters: others have few sequences that are valid."""
+        return self._letters >= 2 * self._faults or (self._last_is_cut and self.broken == 1)
+
+
+def _switched(lines: bytes) -> str | None:
+    """Return the encoding of lines of seven bits whose switches lead to other letters; None where they do not."""
+    korean = b"\x1b$)C" in lines
+    for encoding in _SWITCHED:
+        # Korean text names its letters once, in its first line, and switches by other signs.
+        if (encoding == "iso2022_kr") == korean and _fits(lines, encoding):
+            text = lines.decode(encoding)
+            return encoding if korean or not (text.isascii() or "\x1b" in text) else None
+    return None
 
 
 def _utf16_without_mark(line: bytes) -> str | None:

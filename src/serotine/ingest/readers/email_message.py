@@ -75,7 +75,7 @@ def parse_message(data: bytes, name: str) -> Message:
     bodies, attachments = _parts(message)
     contents = [_content(part, name) for part in bodies]
     text = "\n\n".join(body for content, _ in contents if (body := content.strip("\r\n")))
-    encoding = next((encoding for _, encoding in contents if encoding.metadata), Encoding(UTF8))
+    encoding = next((encoding for _, encoding in contents if encoding.problems or encoding.metadata), Encoding(UTF8))
     return Message(text.replace("\r\n", "\n"), metadata, attachments, encoding)
 
 
@@ -130,7 +130,11 @@ def _content(part: MIMEPart, name: str) -> tuple[str, Encoding]:
     encoding = Encoding(UTF8)
     try:
         text = data.decode(charset or "utf-8")
+        # As in text of seven bits that switches to other letters.
+        is_known = bool(charset) or "\x1b$" not in text
     except (LookupError, UnicodeDecodeError):
+        is_known = False
+    if not is_known:
         text, encoding = decode(data, name, charset or None)
     is_html = part.get_content_type() == "text/html"
     return (read_html(text.encode("utf-8", "replace"), name).text if is_html else text), encoding

@@ -56,7 +56,7 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
             encoding = Encoding(fields.encoding)
             fault = f"{not_in(fields.encoding)}; {name_another()}"
     yield from (Problem(line, reason) for line, reason in encoding.problems)
-    with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, newline="") as stream:
+    with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, encoding.errors, "") as stream:
         texts = decoded_lines(stream, name, limit, fault)
         first = next(texts, "")
         if fields.encoding is not None and "\0" in first:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from serotine.ingest.collisions import Holder, TakenIdError
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
-from serotine.ingest.file_state import is_gone
 from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 _BATCH_CHARACTERS = 1 << 24
 _NO_NAMES: Mapping[str, str] = {}
 
-IsFree = Callable[[str, Sequence[str]], bool]
-"""Whether a recorded file has none of these ids any more, as `NewIds.lacks` returns it."""
+IsFree = Callable[[str, Sequence[str], bool], bool]
+"""Whether a file may have these ids of a recorded one; the last: whether they are of the same document there."""
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def compare_documents(
         file: the file that contains the documents.
         documents: as `DocumentReader.documents` yields them.
         upsert: whether they replace documents of the same ids from elsewhere.
-        is_free: returns whether a file no longer has ids.
+        is_free: returns whether the file may have ids of another one, as `NewIds.are_free` does.
         names: names of the files that are read, by the keys that an index records.
         deletions: of the file, with its earlier documents already applied.
 
@@ -98,7 +97,7 @@ def compare_documents(
         text, metadata = contents.get(document.id, (document.text, document.metadata))
         same = text == document.text and _is_same(document, metadata)
         if entry.source != file.key:
-            if not _may_take(entry, file, document.ids, is_free, upsert=upsert, same=same, names=names):
+            if not _may_take(entry, document.ids, is_free, upsert=upsert, same=same, names=names):
                 raise TakenIdError(document, _declared_id(index, document), Holder.of(entry.source, names), file)
             if entry.source is not None:
                 changes.owners.add(entry.source)
@@ -175,7 +174,7 @@ def _displaced(
     for id_, entry in index.sources.entries(list(others)).items():
         if entry.source == file.key:
             continue
-        if not _may_take(entry, file, (id_, others[id_]), is_free, upsert=upsert, same=False, names=names):
+        if not _may_take(entry, (id_, others[id_]), is_free, upsert=upsert, same=False, names=names):
             raise TakenIdError(by_record[others[id_]], others[id_], Holder.of(entry.source, names), file)
         displaced[id_] = entry.source
     return displaced
@@ -197,7 +196,6 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
 
 def _may_take(
     entry: CatalogEntry,
-    file: SourceFile,
     ids: Sequence[str],
     is_free: IsFree,
     *,
@@ -207,11 +205,10 @@ def _may_take(
 ) -> bool:
     """Return whether a document from elsewhere may become this file's: the same one, or one its file no longer has.
 
-    With `upsert` any other, but none of a file that is read too: the next run would give it back. For an upload no
-    file is gone: its server need not have the files that an index was made of.
+    With `upsert` any other, but none of a file that is read too: the next run would give it back.
     """
     if entry.source is None:
         return same or upsert
     if upsert and entry.source not in names:
         return True
-    return is_free(entry.source, ids) or (not file.is_named and is_gone(entry.source))
+    return is_free(entry.source, ids, same)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from serotine.ahead import computed_ahead
 from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
-from serotine.index import SourceUpdate
+from serotine.index import SourceRecord, SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
+from serotine.ingest.file_records import with_collisions
 from serotine.ingest.file_state import read_state
 from serotine.ingest.ownership import commit_groups
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
@@ -133,6 +134,8 @@ class Commits:
         # documents of a changed one are staged.
         is_splittable = not self._is_held and (change.previous is None or change.previous.digest is None)
         staged = {} if is_splittable else self._index.sources.staged(change.record.name)
+        # In the transaction of the first document that is taken: what is unchanged is not read again.
+        self._pending += [SourceUpdate(with_collisions(record)) for record in self._losers(change)]
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
@@ -187,6 +190,12 @@ class Commits:
             self._stage(update, size)
             size = 0
         self._append(update, size)
+
+    def _losers(self, change: FileChange) -> list[SourceRecord]:
+        """Return the records that stay as they are of files whose ids a file takes."""
+        stored = {other.record.name for other in self._plan.changes}
+        records = self._index.sources.all() if change.owners - stored else {}
+        return [records[name] for name in sorted(change.owners - stored - {*self._plan.gone}) if name in records]
 
     def _stage(self, update: SourceUpdate, size: int) -> None:
         """Store the documents of an update ahead of it, and what is pending, unless that is held."""

@@ -42,6 +42,11 @@ def keep_emptied(listing: Listing, index: Index, sources: Sequence[str | Path | 
             listing.without_files[shown] = with_kept(NoFilesError(f"{shown}: an empty folder now", ""), documents)
 
 
+def is_in_empty_folder(name: str) -> bool:
+    """Return whether the folder of a file that does not exist, or the nearest one above it that exists, is empty."""
+    return _empty_folder(os.path.dirname(name)) is not None  # noqa: PTH120
+
+
 def _empty_folder(path: str) -> str | None:
     """Return a folder, or the nearest one above it that exists, if that is empty."""
     while not os.path.lexists(path):

@@ -109,6 +109,11 @@ def has_collisions(record: SourceRecord) -> bool:
     return bool(_recorded(record, record.report).get(_HAS_COLLISIONS))
 
 
+def with_collisions(record: SourceRecord) -> SourceRecord:
+    """Return the record of a file that other files have taken ids of: it is read again once it is there."""
+    return replace(record, report=json.dumps({**_recorded(record, record.report), _HAS_COLLISIONS: True}))
+
+
 def is_numbered(record: SourceRecord) -> bool:
     """Return whether the ids of a file number its rows, and have the file as prefix; see `DocumentReader.numbered`."""
     return bool(_recorded(record, record.report).get(_IS_NUMBERED))

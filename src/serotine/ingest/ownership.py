@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
-from serotine.ingest.file_state import read_state, settled_stamp
+from serotine.ingest.emptied import is_in_empty_folder
+from serotine.ingest.file_state import is_gone, read_state, settled_stamp
+from serotine.ingest.listing import Listing
 from serotine.ingest.rows import SkippedRow
 from serotine.ingest.sources import SourceFile
 
@@ -23,7 +25,7 @@ class NewIds:
         reader: reads the files.
         files: those of the update, by the keys that an index records.
         records: the index's records, by key.
-        is_gone: returns whether the update removes a recorded file.
+        listing: says which recorded files the update removes, and of which sources it keeps everything.
     """
 
     def __init__(
@@ -31,29 +33,42 @@ class NewIds:
         reader: DocumentReader,
         files: Mapping[str, SourceFile],
         records: Mapping[str, SourceRecord],
-        is_gone: Callable[[str], bool],
+        listing: Listing,
     ) -> None:
         self._reader = reader
         self._files = files
         self._records = records
-        self._is_gone = is_gone
+        self._listing = listing
         self._ids: dict[str, Set[str] | None] = {}
 
     def record(self, key: str, ids: Set[str] | None) -> None:
         """Record the ids of a file that was read; None: what the index has of it stays."""
         self._ids[key] = ids
 
-    def lacks(self, key: str, ids: Iterable[str]) -> bool:
-        """Return whether a recorded file has none of these ids any more."""
-        if self._is_gone(key):
+    def are_free(self, taker: SourceFile, key: str, ids: Iterable[str], is_same: bool) -> bool:
+        """Return whether a file may have these ids of a recorded one, which has none of them any more.
+
+        For an upload no file is gone: its server need not have the files that an index was made of.
+
+        Args:
+            taker: the file.
+            key: of the recorded one.
+            ids: of a document of both.
+            is_same: whether that document is the same.
+        """
+        if self._listing.is_gone(key):
             return True
         file = self._files.get(key)
         if file is None:
-            return False
+            return not taker.is_named and is_gone(key) and (is_same or not self._may_return(key))
         if key not in self._ids:
             self._ids[key] = self._read(file)
         new = self._ids[key]
         return new is not None and new.isdisjoint(ids)
+
+    def _may_return(self, key: str) -> bool:
+        """Return whether a file that does not exist may be on a disk that is not mounted."""
+        return self._listing.is_unreadable(key) or is_in_empty_folder(key)
 
     def _read(self, file: SourceFile) -> Set[str] | None:
         record = self._records.get(file.key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +98,9 @@ class Planner:
         for file in files:
             listing.files.setdefault(file.key, file)
         self._names.update((file.key, file.name) for file in listing.files.values())
-        self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
+        self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing)
         self._find_deleted(records, listing.is_gone)
-        self._digests.update(record.digest for record in records.values())
+        self._digests.update(record.digest for name, record in records.items() if not listing.is_gone(name))
         self._reader.numbered.update(name for name, record in records.items() if is_numbered(record))
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
@@ -287,7 +288,7 @@ class Planner:
         """
         ids: set[str] = set()
         owners: set[str] = set()
-        is_free, names = self._owned.lacks, self._names
+        is_free, names = partial(self._owned.are_free, file), self._names
         collisions = Collisions(file)
         documents = to_store = bytes_to_store = new_ids = truncated = 0
         cut_records: set[str] = set()

@@ -305,6 +305,16 @@ def test_words_spelled_letter_by_letter_are_unknown(encoder: Encoder, text: str,
     assert inside.unknown == tuple((start + 6, end + 6) for start, end in coverage.unknown)
 
 
+@pytest.mark.parametrize("text", ["bat؟", "؟", "a bat׃", "the bat，at night。", "⸮"])
+def test_punctuation_is_never_unknown(encoder: Encoder, text: str, tmp_path: Path) -> None:
+    (coverage,) = encoder.coverage([text])
+    assert coverage.unknown == ()
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        index.add(["bat"], ["Bats hunt at night."])
+        warnings = index.search(text).warnings
+    assert not any(isinstance(warning, UnknownTextWarning) for warning in warnings)
+
+
 @pytest.mark.filterwarnings("ignore::serotine.errors.UnknownTextWarning")
 @pytest.mark.parametrize("text", ["الخفاش؟", "بمازا تسمى الابراج؟", "כלב׃", "コウモリ゠"])
 def test_a_mark_that_the_vocabulary_lacks_counts_once_in_a_spelled_word(

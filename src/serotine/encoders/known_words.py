@@ -58,7 +58,9 @@ class KnownWords:
     def unknown_spans(self, text: str, encoding: Encoding) -> list[tuple[int, int]]:
         """Return (start, end) of the characters outside the vocabulary, in rising order."""
         lacking = (span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == self._unknown)
-        pairs = [(start, end) for start, end in lacking if not _is_code(text[start:end])]
+        pairs = [
+            (start, end) for start, end in lacking if not _is_code(text[start:end]) and _says_something(text[start:end])
+        ]
         spelled = spelled_words(text, encoding.offsets)
         return _merged(pairs + [span for span in spelled if letter_script(text[span[0]]) not in self.scripts])
 
@@ -96,6 +98,11 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _is_code(word: str) -> bool:
     return len(word) > _LONG_WORD and all(letter_script(letter) == "Latin" for letter in word if letter.isalpha())
+
+
+def _says_something(word: str) -> bool:
+    """Return whether a word has more than punctuation, which says as little where it is known."""
+    return any(unicodedata.category(character)[0] not in "PZC" for character in word)
 
 
 def _is_mark(character: str) -> bool:

@@ -406,3 +406,15 @@ def test_ids_that_number_the_rows_of_several_files_get_the_file_as_prefix(index:
     assert len(update(index, ["g.csv"], strict=True).skipped) == 1
     assert update(index, ["g.csv"]).added == 1
     assert "g.csv:7" in index
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 1, 2, 3), (7, 1, 3)], ids=str)
+def test_ids_that_number_the_rows_may_begin_at_another_number_than_those_of_another_file(
+    index: Index, numbers: tuple[int, ...]
+) -> None:
+    Path("a.csv").write_text("id,text\n0,owl\n1,swift\n")
+    Path("b.csv").write_text("".join(["id,text\n", *(f"{number},tree {number}\n" for number in numbers)]))
+    report = update(index, ["a.csv", "b.csv"])
+    assert (report.added, report.skipped_rows.count) == (2 + len(numbers), 0)
+    assert sorted(index) == sorted(["0", "1", *(f"b.csv:{number}" for number in numbers)])
+    assert report.problems.count == 1

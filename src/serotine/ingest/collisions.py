@@ -87,18 +87,22 @@ class Collisions:
         self.count += 1
 
     def are_row_numbers(self, ids: Set[str], fields: Fields) -> bool:
-        """Return whether most ids are taken by other files, and all of them are numbers that nobody named as ids.
+        """Return whether ids that are taken number the rows: all are numbers, and nobody named them as ids.
+
+        Most are taken by other files, or they begin at 0 or 1: other numbers may be those of documents.
 
         Args:
             ids: those of the other rows.
             fields: of the file.
         """
+        all_ids = [id_.partition("#")[0] for id_ in chain(ids, self.ids)]
         return (
-            fields.id is None
+            self.count > 0
+            and fields.id is None
             and not fields.prefix_ids
-            and self.count * 2 > self.count + len(ids)
             and all(holder.name is not None for holder in self._holders)
-            and all(id_.partition("#")[0].isdecimal() for id_ in chain(ids, self.ids))
+            and all(id_.isdecimal() for id_ in all_ids)
+            and (self.count * 2 > self.count + len(ids) or min(map(int, all_ids)) <= 1)
         )
 
     @property

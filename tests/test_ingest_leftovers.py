@@ -14,7 +14,7 @@ from test_cli import Shell, shell
 
 from serotine import Index
 from serotine.errors import InputFileError
-from serotine.ingest import update
+from serotine.ingest import Ingest, update
 
 __all__ = ["shell"]
 
@@ -216,3 +216,18 @@ def test_documents_of_a_removed_subfolder_are_removed(shell: Shell, tmp_path: Pa
     folder.rmdir()
     report = shell.json("index", "mv", "-o", "mv.serotine")
     assert (report["removed"], report["skipped"], documents(shell)) == (1, [], 2)
+
+
+def test_ctrl_c_while_files_are_read_says_what_is_stored_already(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(shell, tmp_path)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ingest, "plan", interrupt)
+    reading = "interrupted while reading, before anything was encoded: "
+    error = shell.fails("index", "mv", "-o", "mv.serotine", status=130)
+    assert f"{reading}nothing more was stored in mv.serotine, which has 2 documents; " in error
+    assert f"{reading}nothing was stored; " in shell.fails("index", "mv", "-o", "new.serotine", status=130)

@@ -418,3 +418,13 @@ def test_ids_that_number_the_rows_may_begin_at_another_number_than_those_of_anot
     assert (report.added, report.skipped_rows.count) == (2 + len(numbers), 0)
     assert sorted(index) == sorted(["0", "1", *(f"b.csv:{number}" for number in numbers)])
     assert report.problems.count == 1
+
+
+def test_ids_that_number_the_rows_are_reported_once(shell: Shell) -> None:
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(f"id,text\n1,{name}\n")
+    command = ("index", "a.csv", "b.csv", "-o", "i")
+    shell(*command)
+    assert shell.err.count("its ids number its rows") == 1
+    problems = shell.json(*command)["problems"]
+    assert (problems["count"], shell.err) == (1, "")

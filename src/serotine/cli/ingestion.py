@@ -118,16 +118,17 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
 
     Raises:
         InputFileError: none of the files can be indexed.
-        Interrupted: Ctrl-C; nothing has changed.
+        Interrupted: Ctrl-C; nothing has changed, and the message says what is stored.
     """
     reported = set() if reported is None else reported
     try:
         with progress_bar(None, "Reading", enabled=True, unit="bytes") as bar:
             plan = ingest.plan(index, on_read=bar.reach)
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted while reading, before anything was encoded: nothing was stored; {run_again()}"
-        ) from None
+        stored = "nothing was stored"
+        if index is not None and len(index):
+            stored = f"nothing more was stored in {index.path.name}, which has {plural(len(index), 'document')}"
+        raise Interrupted(f"interrupted while reading, before anything was encoded: {stored}; {run_again()}") from None
     if plan.skipped and not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
             raise InputFileError(plan.skipped[0].message)
@@ -141,8 +142,10 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
     if rows:
         _warn_row_count(plan.skipped_rows)
     reported.update(rows)
+    unchanged = set(plan.unchanged)
     for row in plan.problems.first:
-        if row not in reported:
+        # What a file's ids became is news, and nothing to correct.
+        if row not in reported and not (row.collisions and row.file in unchanged):
             warn(row.message)
             reported.add(row)
     if unlisted := plan.problems.count - len(plan.problems.first):

@@ -116,7 +116,7 @@ class Collisions:
             command="--id-field NAME names another field",
         )
         reason = f"its ids number its rows, as those of {holder} do, and are stored as {self.file.name}:{id_}; {fix}"
-        return SkippedRow(self.file.name, line, reason)
+        return SkippedRow(self.file.name, line, reason, collisions=1)
 
     @property
     def rows(self) -> tuple[SkippedRow, ...]:

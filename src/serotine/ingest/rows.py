@@ -60,7 +60,7 @@ class SkippedRow:
         line: its first line, or its row where a file has no lines; from 1.
         reason: what is wrong with it, and what to do.
         collisions: how many rows of its file are skipped because their ids are taken, this one the first of them; 0:
-            something else is wrong with it.
+            something else is wrong with it. Of a file that keeps its rows under other ids: 1.
     """
 
     file: str

@@ -126,13 +126,52 @@ def test_a_file_whose_documents_were_replaced_is_read_again(index: Index, text: 
     assert run(index).files_unchanged == 2
 
 
-def test_a_file_that_was_away_is_read_again_where_another_has_its_ids(index: Index) -> None:
-    """Without its folder, a file may as well be one that was moved and changed."""
+def test_ids_of_a_folder_that_is_gone_stay_where_another_is_updated(index: Index) -> None:
     run(index, "m/disk")
     Path("m/disk").rename("away")
-    table("m/other/list.csv", {"1": "carp", "2": SWIFT})
-    assert run(index, "m/other/list.csv").replaced == 1
-    mount()
-    report = run(index, "m/disk")
-    assert report.files_unchanged == 0
-    assert "2 rows have ids that are already in the index, from " in report.skipped[0].message
+    table("m/other/list.csv", {"1": "carp", "2": "pike"})
+    assert run(index, "m/other/list.csv").replaced == 0
+    assert texts(index) == {"1": OWL, "2": SWIFT, "m/other/list.csv:1": "carp", "m/other/list.csv:2": "pike"}
+
+
+def test_a_table_that_was_moved_and_changed_keeps_its_ids(index: Index) -> None:
+    table("m/disk/list.csv", {"1": OWL, "2": SWIFT, "3": "carp"})
+    run(index, "m/disk")
+    Path("m/disk").rename("m/moved")
+    table("m/moved/list.csv", {"1": OWL, "2": SWIFT, "3": "carp changed"})
+    (row,) = run(index, "m/moved").skipped_rows.first
+    assert row.reason.startswith("id '3' is already in the index, from ")
+    assert run(index, "m/moved", upsert=True).replaced == 1
+    assert texts(index) == {"1": OWL, "2": SWIFT, "3": "carp changed"}
+
+
+@pytest.mark.parametrize("root", ["m", "m2"], ids=["table", "folder"])
+def test_a_renamed_table_with_row_numbers_is_prefixed_in_the_same_run(index: Index, root: str) -> None:
+    table("m/other/list.csv", {"1": "carp", "2": "pike"})
+    run(index)
+    if root == "m":
+        Path("m/other").rename("m/also")
+    else:
+        # Read first from now on.
+        Path("m/other").rename("m/a")
+        Path("m").rename(root)
+    report = run(index, root)
+    assert (report.skipped, report.skipped_rows.count, report.replaced) == ((), 0, 0)
+    stored = texts(index)
+    assert {"1": OWL, "2": SWIFT}.items() <= stored.items()
+    folder = "m/also" if root == "m" else "m2/a"
+    assert {f"{folder}/list.csv:1": "carp", f"{folder}/list.csv:2": "pike"}.items() <= stored.items()
+    assert run(index, root).files_unchanged == 3
+
+
+def test_documents_behind_a_link_to_a_folder_that_is_gone_stay_until_that_is_confirmed(index: Index) -> None:
+    Path("m/disk").rename("away")
+    Path("m/disk").symlink_to(Path("away").absolute())
+    run(index)
+    Path("away").rename("unmounted")
+    report = run(index)
+    assert [skipped.message.partition("; ")[0] for skipped in report.skipped] == [
+        "m/disk: a link to a folder that does not exist now"
+    ]
+    assert (report.removed, texts(index)) == (0, {"1": OWL, "2": SWIFT})
+    assert run(index, allow_empty=True).removed == 2

@@ -21,7 +21,7 @@ _BATCH_CHARACTERS = 1 << 24
 _NO_NAMES: Mapping[str, str] = {}
 
 IsFree = Callable[[str, Sequence[str], bool], bool]
-"""Whether a file may have these ids of a recorded one; the last: whether they are of the same document there."""
+"""Whether a file may have these ids of a recorded one; the last: whether they are of the same text there."""
 
 
 @dataclass(slots=True)
@@ -95,9 +95,10 @@ def compare_documents(
             changes.store.append(document)
             continue
         text, metadata = contents.get(document.id, (document.text, document.metadata))
-        same = text == document.text and _is_same(document, metadata)
+        has_text = text == document.text
+        same = has_text and _is_same(document, metadata)
         if entry.source != file.key:
-            if not _may_take(entry, document.ids, is_free, upsert=upsert, same=same, names=names):
+            if not _may_take(entry, document.ids, is_free, upsert=upsert, same=same, has_text=has_text, names=names):
                 raise TakenIdError(document, _declared_id(index, document), Holder.of(entry.source, names), file)
             if entry.source is not None:
                 changes.owners.add(entry.source)
@@ -174,7 +175,7 @@ def _displaced(
     for id_, entry in index.sources.entries(list(others)).items():
         if entry.source == file.key:
             continue
-        if not _may_take(entry, (id_, others[id_]), is_free, upsert=upsert, same=False, names=names):
+        if not _may_take(entry, (id_, others[id_]), is_free, upsert=upsert, names=names):
             raise TakenIdError(by_record[others[id_]], others[id_], Holder.of(entry.source, names), file)
         displaced[id_] = entry.source
     return displaced
@@ -200,15 +201,17 @@ def _may_take(
     is_free: IsFree,
     *,
     upsert: bool,
-    same: bool,
     names: Mapping[str, str],
+    same: bool = False,
+    has_text: bool = False,
 ) -> bool:
     """Return whether a document from elsewhere may become this file's: the same one, or one its file no longer has.
 
-    With `upsert` any other, but none of a file that is read too: the next run would give it back.
+    With `upsert` any other, but none of a file that is read too: the next run would give it back. One from a file need
+    only have the same text, as its metadata name that file.
     """
     if entry.source is None:
         return same or upsert
     if upsert and entry.source not in names:
         return True
-    return is_free(entry.source, ids, same)
+    return is_free(entry.source, ids, has_text)

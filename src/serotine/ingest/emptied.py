@@ -39,16 +39,12 @@ def keep_emptied(listing: Listing, index: Index, sources: Sequence[str | Path | 
         if documents:
             listing.kept |= kept
             shown = _shown(folder, sources)
-            listing.without_files[shown] = with_kept(NoFilesError(f"{shown}: an empty folder now", ""), documents)
-
-
-def is_in_empty_folder(name: str) -> bool:
-    """Return whether the folder of a file that does not exist, or the nearest one above it that exists, is empty."""
-    return _empty_folder(os.path.dirname(name)) is not None  # noqa: PTH120
+            state = "a link to a folder that does not exist" if os.path.islink(folder) else "an empty folder"  # noqa: PTH114
+            listing.without_files[shown] = with_kept(NoFilesError(f"{shown}: {state} now", ""), documents)
 
 
 def _empty_folder(path: str) -> str | None:
-    """Return a folder, or the nearest one above it that exists, if that is empty."""
+    """Return a folder, or the nearest one above it that exists, if that is empty, or a link to one that is gone."""
     while not os.path.lexists(path):
         parent = os.path.dirname(path)  # noqa: PTH120
         if parent == path:
@@ -57,6 +53,8 @@ def _empty_folder(path: str) -> str | None:
     try:
         with os.scandir(path) as entries:
             return path if next(entries, None) is None else None
+    except FileNotFoundError:
+        return path
     except OSError:
         return None
 

@@ -49,7 +49,6 @@ class Listing:
         excluded: keys of files and folders that rules leave out.
         without_files: folders and other sources of which no file can be read, each with the reason; what an index has
             of them stays.
-        unreadable: paths of these sources, with and without links resolved.
         kept: keys of recorded files that do not exist, but stay: their folder is there, and empty.
     """
 
@@ -58,7 +57,6 @@ class Listing:
     roots: list[str] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     without_files: dict[str, InputFileError] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
 
     def is_gone(self, key: str) -> bool:
@@ -66,10 +64,6 @@ class Listing:
         if key in self.files or key in self.kept or not any(is_within(key, root) for root in self.roots):
             return False
         return is_gone(key) or self.is_excluded(key)
-
-    def is_unreadable(self, key: str) -> bool:
-        """Return whether a recorded file is of a source of which no file can be read."""
-        return any(is_within(key, root) for root in self.unreadable)
 
     def is_excluded(self, key: str) -> bool:
         """Return whether rules leave out a recorded file, or a folder that it is in."""
@@ -114,12 +108,10 @@ def list_files(
                 raise InputFileError(str(error)) from None
             if not allow_empty:
                 listing.without_files[str(Path(source))] = with_kept(error, documents)
-                listing.unreadable |= source_roots(source)
                 continue
             folder = error.folder or FolderFiles([], Ignored())
         except InputFileError as error:
             listing.without_files[str(Path(source))] = with_kept(error, known(source))
-            listing.unreadable |= source_roots(source)
             continue
         listing.roots += source_roots(source)
         listing.excluded |= folder.excluded

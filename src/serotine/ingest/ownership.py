@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
-from serotine.ingest.emptied import is_in_empty_folder
 from serotine.ingest.file_state import is_gone, read_state, settled_stamp
 from serotine.ingest.listing import Listing
 from serotine.ingest.rows import SkippedRow
@@ -25,7 +24,7 @@ class NewIds:
         reader: reads the files.
         files: those of the update, by the keys that an index records.
         records: the index's records, by key.
-        listing: says which recorded files the update removes, and of which sources it keeps everything.
+        listing: says which recorded files the update removes.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class NewIds:
         """Record the ids of a file that was read; None: what the index has of it stays."""
         self._ids[key] = ids
 
-    def are_free(self, taker: SourceFile, key: str, ids: Iterable[str], is_same: bool) -> bool:
+    def are_free(self, taker: SourceFile, key: str, ids: Iterable[str], has_text: bool) -> bool:
         """Return whether a file may have these ids of a recorded one, which has none of them any more.
 
         For an upload no file is gone: its server need not have the files that an index was made of.
@@ -54,21 +53,18 @@ class NewIds:
             taker: the file.
             key: of the recorded one.
             ids: of a document of both.
-            is_same: whether that document is the same.
+            has_text: whether its text is the same.
         """
         if self._listing.is_gone(key):
             return True
         file = self._files.get(key)
         if file is None:
-            return not taker.is_named and is_gone(key) and (is_same or not self._may_return(key))
+            # Another document may be on a disk that is not mounted.
+            return has_text and not taker.is_named and is_gone(key)
         if key not in self._ids:
             self._ids[key] = self._read(file)
         new = self._ids[key]
         return new is not None and new.isdisjoint(ids)
-
-    def _may_return(self, key: str) -> bool:
-        """Return whether a file that does not exist may be on a disk that is not mounted."""
-        return self._listing.is_unreadable(key) or is_in_empty_folder(key)
 
     def _read(self, file: SourceFile) -> Set[str] | None:
         record = self._records.get(file.key)

@@ -76,7 +76,7 @@ class FileChange:
     owners: frozenset[str] = frozenset()
     deleted_from: tuple[str, ...] = ()
 
-    def takes_from(self, owner: str, _ids: Sequence[str], _is_same: bool) -> bool:
+    def takes_from(self, owner: str, _ids: Sequence[str], _has_text: bool) -> bool:
         """Return whether it was planned that the file takes ids of another file's record."""
         return owner in self.owners
 

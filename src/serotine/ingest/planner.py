@@ -100,7 +100,9 @@ class Planner:
         self._names.update((file.key, file.name) for file in listing.files.values())
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing)
         self._find_deleted(records, listing.is_gone)
-        self._digests.update(record.digest for name, record in records.items() if not listing.is_gone(name))
+        self._digests.update(
+            record.digest for name, record in records.items() if not (listing.is_gone(name) or is_gone(name))
+        )
         self._reader.numbered.update(name for name, record in records.items() if is_numbered(record))
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
@@ -290,7 +292,7 @@ class Planner:
         owners: set[str] = set()
         is_free, names = partial(self._owned.are_free, file), self._names
         collisions = Collisions(file)
-        documents = to_store = bytes_to_store = new_ids = truncated = 0
+        documents = to_store = bytes_to_store = new_ids = truncated = claimed = 0
         cut_records: set[str] = set()
         bad_rows = misread = SkippedRows()
         if problem is not None:
@@ -339,6 +341,7 @@ class Planner:
                     ids.update(document.ids)
                 cut_records.update(document.ids[1:])
             owners |= changes.owners
+            claimed += len(changes.claimed)
             truncated += self._reader.count_truncated(batch)
             documents += len(batch)
             position = min(position + sum(document.size for document in batch), size)
@@ -346,7 +349,9 @@ class Planner:
             to_store += len(changes.store)
             bytes_to_store += sum(document.size for document in changes.store)
             new_ids += changes.new
-        if may_be_numbered and not self._upsert and collisions.are_row_numbers(ids, self._reader.fields_of(file)):
+        # A file that was moved and changed has most rows of the one that is gone.
+        may_be_numbered = may_be_numbered and not self._upsert and claimed < collisions.count
+        if may_be_numbered and collisions.are_row_numbers(ids, self._reader.fields_of(file)):
             raise RowNumbersError(collisions)
         for row in collisions.rows:
             bad_rows = bad_rows.with_row(row)

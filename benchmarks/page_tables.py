@@ -268,6 +268,24 @@ def compression(results: Any) -> Iterator[str]:
     )
 
 
+def xtr(results: Any) -> Iterator[str]:
+    """Quality by the number of tokens retrieved, beside exact MaxSim."""
+    sizes = [row["k_token"] for row in results["rows"][0]["xtr"]]
+
+    def cell(row: Any) -> str:
+        difference = f"{100 * row['difference']:+.1f}"
+        shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
+        return f"{shown} ({row['documents_retrieved']:.0%})"
+
+    yield from _table(
+        ["collection", "queries", "MaxSim", *(f"{size:,} tokens" for size in sizes)],
+        (
+            [row["collection"], row["queries"], f"{100 * row['maxsim_ndcg_at_10']:.1f}", *map(cell, row["xtr"])]
+            for row in results["rows"]
+        ),
+    )
+
+
 def parity(results: Any) -> Iterator[str]:
     """Agreement with PyLate."""
     yield from _table(

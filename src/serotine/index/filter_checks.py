@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serotine.errors import UnknownFieldWarning, shown
@@ -66,6 +67,25 @@ class StoredFields:
             return sample_value(connection, name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A field of a filter that no document has, or none with values of that kind.
+
+    Attributes:
+        fault: what is wrong.
+        fix: what to do; "" for nothing.
+        deletion_fix: what to do where documents were to be deleted; "" for nothing.
+    """
+
+    fault: str
+    fix: str
+    deletion_fix: str
+
+    @property
+    def warning(self) -> UnknownFieldWarning:
+        return UnknownFieldWarning(self.fault + self.fix)
+
+
 class FilterChecks:
     """Warnings about the filters of searches of documents with these fields."""
 
@@ -93,6 +113,9 @@ class FilterChecks:
         """
         if where is None:
             return ()
+        return tuple(finding.warning for finding in self._findings(where, seen))
+
+    def _findings(self, where: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] = ()) -> list[_Finding]:
         fields = undeclared_fields(where, self._fields.filterable)
         unseen = [field for field in fields if not any(field.is_in(metadata) for metadata in seen)]
         names = dict.fromkeys(field.name for field in unseen)
@@ -100,7 +123,7 @@ class FilterChecks:
         others = [
             field for field in unseen if field.kind and field.name not in absent and self._fields.is_absent(field)
         ]
-        return (*([self._unknown(absent)] if absent else []), *map(self._of_another_kind, others))
+        return [*([self._unknown(absent)] if absent else []), *map(self._of_another_kind, others)]
 
     def warn(self, where: Mapping[str, Any] | None) -> None:
         """Issue the warnings about a filter."""
@@ -110,32 +133,35 @@ class FilterChecks:
 
     def check_deletion(self, where: Mapping[str, Any], matching: int) -> None:
         """Raise ValueError where documents would be deleted because they lack a mistyped field; else warn of it."""
-        found = self.warnings(where)
-        if found and matching:
+        findings = self._findings(where)
+        if findings and matching:
+            fix = f"{findings[0].deletion_fix}, or " if findings[0].deletion_fix else ""
+            documents = "document that matches" if matching == 1 else f"{matching:,} documents that match"
+            ids = "id" if matching == 1 else "ids"
             raise ValueError(
-                f"{found[0]}; nothing was deleted, though {matching:,} match without it: to delete them, pass their ids"
+                f"{findings[0].fault}, so nothing was deleted; {fix}pass the {ids} of the {documents} without it"
             )
-        for warning in found:
-            issue_warning(warning)
+        for finding in findings:
+            issue_warning(finding.warning)
 
-    def _unknown(self, absent: Sequence[str]) -> UnknownFieldWarning:
+    def _unknown(self, absent: Sequence[str]) -> _Finding:
         names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
-        message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
+        fault = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}"
         names_of_fields = self._fields.names()
         close = (near for field in absent[:10] if "." not in field for near in _close(field, names_of_fields))
-        near = dict.fromkeys(close)
-        message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return UnknownFieldWarning(message)
+        near = " or ".join(map(repr, dict.fromkeys(close)))
+        if not near:
+            return _Finding(fault, "; check the spelling", "check the spelling")
+        return _Finding(fault, f"; check the spelling: did you mean {near}?", f"use {near}")
 
-    def _of_another_kind(self, field: FilterField) -> UnknownFieldWarning:
+    def _of_another_kind(self, field: FilterField) -> _Finding:
         sample = self._fields.sample(field.name)
         found = f"where: no document has {_KINDS[field.kind]} in the field {field.name!r}"
         if sample is None:
-            return UnknownFieldWarning(f"{found}: all values there are null or objects")
-        return UnknownFieldWarning(
-            f"{found}, but values such as {shown(sample)}; compare with values of that type, or declare the field's "
-            "type when the index is created (filterable)"
-        )
+            return _Finding(f"{found}: all values there are null or objects", "", "")
+        fix = "compare with values of that type"
+        declare = "declare the field's type when the index is created (filterable)"
+        return _Finding(f"{found}, but values such as {shown(sample)}", f"; {fix}, or {declare}", fix)
 
 
 def _close(field: str, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,8 @@ from helpers.fakes import WordEncoder
 from test_cli import Shell, shell
 
 from serotine import Index
-from serotine.ingest import Fields, Ingest, sample_texts, update
+from serotine.errors import InputFileError
+from serotine.ingest import Fields, Ingest, SourceFile, sample_texts, update
 
 __all__ = ["shell"]  # the fixture
 
@@ -153,3 +154,32 @@ def test_the_command_line_takes_an_encoding(shell: Shell) -> None:
     assert "--encoding: must be the name of a text encoding" in shell.fails(
         "add", "i", "a.txt", "--encoding", "x", status=2
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "fix"),
+    [
+        ("الخفافيش تطير ليلا وتصيد الحشرات".encode("cp1256"), "cp1256"),
+        ("Летучие мыши летают ночью и ловят насекомых".encode("cp1251"), "cp1251"),
+    ],
+)
+def test_a_line_that_is_not_utf8_names_the_encoding_it_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, fix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(b'{"text": "' + data + b'"}\n')
+    with pytest.raises(InputFileError) as raised:
+        list(SourceFile.at(Path("a.jsonl")).documents())
+    assert "a.jsonl:1: not UTF-8 (byte 0x" in str(raised.value)
+    assert f"; it looks like {fix}: name its encoding, Fields(encoding='{fix}'), or convert" in str(raised.value)
+    assert str(raised.value).endswith(f"iconv -f {fix} -t UTF-8")
+
+
+def test_a_line_of_utf8_with_a_broken_letter_is_to_be_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = json.dumps({"text": "größer als Fledermäuse über Würzburg"}, ensure_ascii=False).encode()
+    Path("a.jsonl").write_bytes(line.replace("ü".encode(), b"\xc3", 1) + b"\n")
+    with pytest.raises(InputFileError, match=r"at column \d+\); correct the line$"):
+        list(SourceFile.at(Path("a.jsonl")).documents())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunking
+from serotine.ingest.decoding import read_lines
 from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.limits import ReadingLimits
-from serotine.ingest.lines import read_lines
 from serotine.ingest.listing import check_is_no_index, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TextIO
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.limits import reading_limits, too_long
-from serotine.ingest.lines import check_unpacked, open_file
+from serotine.ingest.lines import check_unpacked, open_file, read_raw_lines
 from serotine.wording import worded
 
 UTF8 = "utf-8"
@@ -226,6 +226,52 @@ def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[i
             if len(line) > limit:
                 raise InputFileError(f"{name}:{number}: {too_long('a line')}")
             yield number, line
+
+
+def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its end), holding one line at a time.
+
+    Args:
+        path: the file.
+        name: its name in messages; None: its path.
+
+    Raises:
+        InputFileError: the file cannot be read, is not gzip-compressed although its name ends in .gz, is not UTF-8, or
+            has a line that is too long.
+    """
+    label = name or str(path)
+    for number, line in read_raw_lines(path, label):
+        yield number, decode_line(line, label, number)
+
+
+def decode_line(line: bytes, name: str, number: int) -> str:
+    """Return a line as text; InputFileError where it is not UTF-8, or too long."""
+    if len(line) > reading_limits().record_bytes:
+        raise InputFileError(f"{name}:{number}: {too_long('a line')}")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputFileError(
+            f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at column {error.start + 1}); "
+            f"{_line_fix(line, name)}"
+        ) from None
+
+
+def _line_fix(line: bytes, name: str) -> str:
+    """Return what to do about a line that is not UTF-8."""
+    try:
+        encoding = detect_encoding([line], name, allow_nul=True)
+    except InputFileError:
+        return "convert the file to UTF-8"
+    if encoding.broken:
+        return "correct the line"
+    convert = f"convert the file: iconv -f {encoding.name} -t UTF-8"
+    fix = worded(
+        f"name its encoding, Fields(encoding={encoding.name!r}), or {convert}",
+        http=convert,
+        command=f"name its encoding, --encoding {encoding.name}, or {convert}",
+    )
+    return f"it looks like {encoding.name}: {fix}"
 
 
 def detect_encoding(

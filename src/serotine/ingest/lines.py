@@ -10,26 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from serotine.errors import InputFileError, reason
-from serotine.ingest.limits import reading_limits, size, split_advice, too_long
+from serotine.ingest.limits import reading_limits, size, split_advice
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
-
-
-def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line with its end), holding one line at a time.
-
-    Args:
-        path: the file.
-        name: its name in messages; None: its path.
-
-    Raises:
-        InputFileError: the file cannot be read, is not gzip-compressed although its name ends in .gz, is not UTF-8, or
-            has a line that is too long.
-    """
-    label = name or str(path)
-    for number, line in read_raw_lines(path, label):
-        yield number, decode_line(line, label, number)
 
 
 def read_raw_lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
@@ -101,16 +85,3 @@ def open_file(path: Path, name: str, *, unpack: bool = True) -> Iterator[BinaryI
         ) from None
     except OSError as error:
         raise InputFileError(f"{name}: cannot be read ({error.strerror or error}); check the file") from None
-
-
-def decode_line(line: bytes, name: str, number: int) -> str:
-    """Return a line as text; InputFileError where it is not UTF-8, or too long."""
-    if len(line) > reading_limits().record_bytes:
-        raise InputFileError(f"{name}:{number}: {too_long('a line')}")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputFileError(
-            f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at column {error.start + 1}); "
-            "convert the file, for example with: iconv -f ISO-8859-1 -t UTF-8"
-        ) from None

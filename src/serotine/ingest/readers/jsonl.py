@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import Encoding, read_encoded_lines
+from serotine.ingest.decoding import Encoding, decode_line, read_encoded_lines
 from serotine.ingest.fields import STANDARD, Fields
-from serotine.ingest.lines import decode_line, read_raw_lines
+from serotine.ingest.lines import read_raw_lines
 from serotine.ingest.readers.json_text import parse_json, storage_problem
 from serotine.ingest.rows import BadRowError, ReadRow, Row
 

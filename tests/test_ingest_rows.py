@@ -420,6 +420,16 @@ def test_ids_that_number_the_rows_may_begin_at_another_number_than_those_of_anot
     assert report.problems.count == 1
 
 
+def test_a_copy_of_a_table_is_called_one(index: Index) -> None:
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text("id,text\n1,owl\n2,swift\n")
+    for _ in range(2):
+        (skipped,) = update(index, ["a.csv", "b.csv"]).skipped
+        assert skipped.message.startswith("b.csv:2: 2 rows have ids that are also in a.csv, which keeps them")
+        assert skipped.message.endswith("(a copy of a.csv)")
+    assert sorted(index) == ["1", "2"]
+
+
 def test_ids_that_number_the_rows_are_reported_once(shell: Shell) -> None:
     for name in ("a.csv", "b.csv"):
         Path(name).write_text(f"id,text\n1,{name}\n")

@@ -78,7 +78,7 @@ class Planner:
         self._restored: dict[str, int] = {}
         self._deleted_counts: dict[str, int] = {}
         # Of the files of the index and of the update: what has the bytes of another file has its ids too.
-        self._digests: set[str | None] = set()
+        self._digests: dict[str | None, str] = {}
         # Files with deleted documents that are gone, by the digest of what a moved one still has.
         self._moved_from: dict[str, list[str]] = {}
         self._changes: list[FileChange] = []
@@ -101,7 +101,9 @@ class Planner:
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing)
         self._find_deleted(records, listing.is_gone)
         self._digests.update(
-            record.digest for name, record in records.items() if not (listing.is_gone(name) or is_gone(name))
+            (record.digest, self._names.get(name, name))
+            for name, record in records.items()
+            if not (listing.is_gone(name) or is_gone(name))
         )
         self._reader.numbered.update(name for name, record in records.items() if is_numbered(record))
         sizes = {file.key: file_size(file) for file in files}
@@ -212,6 +214,10 @@ class Planner:
             self._reader.numbered.add(file.key)
             splitting, deletions = self._reader.splitting(file), self._deletions(deleted_from)
             read = self._read_documents(file, previous, deletions, problem=error.row)
+        except DuplicateIdError as error:
+            if previous is None and digest in self._digests:
+                raise DuplicateIdError(f"{error} (a copy of {self._digests[digest]})") from None
+            raise
         bad_rows, misread, not_read, collisions, owners = read
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
@@ -237,7 +243,7 @@ class Planner:
         )
         left = () if self._restore_deleted else deleted_from
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), left))
-        self._digests.add(digest)
+        self._digests[digest] = file.name
 
     def _deletions(self, deleted_from: Sequence[str]) -> Deletions:
         return Deletions.of(self._index, deleted_from, restores=self._restore_deleted)

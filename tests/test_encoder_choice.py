@@ -18,7 +18,7 @@ from serotine.cli.encoder_choice import unfamiliar
 from serotine.encoders import locate
 from serotine.errors import EncoderError
 from serotine.ingest import sample_texts
-from serotine.model_packages import MULTI
+from serotine.model_packages import MULTI, find_package
 
 pytest.importorskip("serotine_mini")
 TEXTS = {
@@ -182,3 +182,10 @@ def test_loading_a_language_model_needs_a_text_that_is_not_english(mini: Encoder
     sys.modules.pop("py3langid", None)
     assert unfamiliar([TEXTS["English"], TEXTS["Thai"], TEXTS["numbers"]], mini) == {"Thai": 1}
     assert "py3langid" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["Default", "MINI", "Serotine-mini"])
+def test_names_of_encoders_may_be_of_any_case(name: str) -> None:
+    package = find_package(name)
+    assert package is not None
+    assert package.name == "serotine-mini"

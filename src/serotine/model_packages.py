@@ -45,12 +45,13 @@ PACKAGES = (MINI, MULTI)
 
 
 def find_package(name: str) -> ModelPackage | None:
-    """Return the package of an encoder by its name or a short name; None for any other name.
+    """Return the package of an encoder by its name or a short name, in any case; None for any other name.
 
     >>> from serotine.model_packages import find_package
     >>> find_package("multilingual").name
     'serotine-multi'
     """
+    name = name.lower()
     return next((package for package in PACKAGES if name == package.name or name in package.short_names), None)
 
 

@@ -118,7 +118,8 @@ CHANGES = {
         {**BEFORE, "a": "alpha bat2", "c": "gamma fox3"},
     ),
     "delete where": (
-        "with Index.open({path!r}, encoder=WordEncoder()) as index:\n    index.delete(where=dict(kind=None))",
+        "with Index.open({path!r}, encoder=WordEncoder()) as index:\n"
+        "    index.delete(where=dict(kind={{'!=': 'none'}}))",
         {},
     ),
     "delete": (
@@ -130,8 +131,8 @@ CHANGES = {
 
 def create(path: Path) -> None:
     with Index.create(path, encoder=WordEncoder()) as index:
-        index.add(ids=["a", "b"], texts=[BEFORE["a"], BEFORE["b"]])
-        index.add(ids=["c"], texts=[BEFORE["c"]])
+        index.add(ids=["a", "b"], texts=[BEFORE["a"], BEFORE["b"]], metadata=[{"kind": "bat"}, {"kind": "owl"}])
+        index.add(ids=["c"], texts=[BEFORE["c"]], metadata=[{"kind": "fox"}])
 
 
 def content(path: Path) -> dict[str, str]:

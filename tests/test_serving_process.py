@@ -169,11 +169,17 @@ def test_sigterm_waits_for_running_requests(tmp_path: Path) -> None:
 def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int, end: str) -> None:
     path, temporary = create_vector_index(tmp_path / "i.serotine", 5), tmp_path / "tmp"
     temporary.mkdir()
-    with serving(path, "--workers", workers, TMPDIR=str(temporary)) as server:
-        assert len(server.client("i")) == 5
-        assert list(temporary.iterdir())
-        server.process.send_signal(getattr(signal, end))
-        assert server.process.wait(60) == 0
+    number = getattr(signal, end)
+    # The server inherits it: under nohup it would ignore SIGHUP, as it should.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with serving(path, "--workers", workers, TMPDIR=str(temporary)) as server:
+            assert len(server.client("i")) == 5
+            assert list(temporary.iterdir())
+            server.process.send_signal(number)
+            assert server.process.wait(60) == 0
+    finally:
+        signal.signal(number, before)
     assert not list(temporary.iterdir())
 
 

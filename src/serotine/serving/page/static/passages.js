@@ -8,7 +8,7 @@ const WITHOUT_SPACES =
 const WINDOW = 420;
 const LINE = WINDOW / 5;
 const LINES = 6;
-const MIN_WINDOW = 160;
+const MIN_WINDOW = 80;
 // Shorter omissions, between two excerpts or at an end, are shown instead.
 const MIN_OMITTED = 40;
 // As `RELEVANT_WEIGHT` in serotine/excerpts.py: much weaker matches are not relevant.
@@ -103,11 +103,7 @@ function wordAround(text, start, end) {
 
 /** Return the number of characters that fill five lines: fewer where lines are short, as in code, lists and short paragraphs. */
 function windowOf(text, kind) {
-  // Lines of plain text are joined to paragraphs, which fill lines of the page.
-  const lines = text.split(kind === "text" ? /\n\s*\n/ : "\n").filter((line) => line.trim());
-  const filled = (line) => (kind === "text" ? Math.ceil(line.length / LINE) : 1);
-  const shown = lines.reduce((sum, line) => sum + filled(line), 0);
-  const mean = lines.reduce((sum, line) => sum + line.length + 1, 0) / Math.max(shown, 1);
+  const mean = text.length / Math.max(shownLines(text.trim(), kind), 1);
   return Math.min(WINDOW, Math.max(LINES * Math.min(mean, WINDOW), MIN_WINDOW));
 }
 
@@ -122,7 +118,8 @@ export function excerpts(text, marked, kind) {
   const width = windowOf(text, kind);
   const around = (range, size) => {
     const excerpt = expanded(text, range, size);
-    return kind === "code" || kind === "lines" ? wholeLines(text, excerpt) : excerpt;
+    const whole = kind === "code" || kind === "lines" ? wholeLines(text, excerpt) : excerpt;
+    return fewLines(text, kind, whole, range, Math.ceil((LINES * size) / width));
   };
   const best = heaviest(marked, width);
   const whole = around(best, width);
@@ -133,6 +130,26 @@ export function excerpts(text, marked, kind) {
   const second = around(heaviest(relevant.filter(isOutside(first)), width / 3), width / 3);
   const [left, right] = first[0] < second[0] ? [first, second] : [second, first];
   return right[0] - left[1] < MIN_OMITTED ? [[left[0], Math.max(left[1], right[1])]] : [left, right];
+}
+
+/** Return an excerpt with at most `most` lines: of others, those farther from the match go first. */
+function fewLines(text, kind, [from, to], [start, end], most) {
+  while (shownLines(text.slice(from, to), kind) > most) {
+    const afterFirst = text.indexOf("\n", from) + 1;
+    const beforeLast = text.lastIndexOf("\n", to - 1);
+    const [first, last] = [afterFirst > from && afterFirst <= start, beforeLast >= end];
+    if (first && (!last || start - from > to - end)) from = afterFirst;
+    else if (last) to = beforeLast;
+    else break;
+  }
+  return [from, to];
+}
+
+/** Return how many lines of the page some text takes. */
+function shownLines(text, kind) {
+  if (kind === "code" || kind === "lines") return text.split("\n").length;
+  const lines = text.split(kind === "text" ? /\n\s*\n/ : "\n").filter((line) => line.trim());
+  return lines.reduce((sum, line) => sum + Math.ceil(line.length / LINE), 0);
 }
 
 function wholeLines(text, [from, to]) {

@@ -35,6 +35,19 @@ def wrong_type(name: str, expected: str, value: object, *, fix: str = "") -> Typ
     return TypeError(f"{name}: must be {expected}, got {_type_name(value)}{_fix(fix)}")
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise ValueError for a number of things that is no int of at least 1.
+
+    >>> from serotine.errors import check_count
+    >>> check_count("k", 0)
+    Traceback (most recent call last):
+        ...
+    ValueError: k: must be an int, at least 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise invalid(name, "an int, at least 1", value)
+
+
 def check_flags(**flags: object) -> None:
     """Raise TypeError for a flag that is not a bool: any other value, such as "no", would count as true.
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.errors import invalid
+from serotine.errors import check_count
 from serotine.integrations.pylate.embeddings import as_array
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 
@@ -95,8 +95,7 @@ def score_xtr(
         ValueError: `k` is below 1, or ids and scores differ in number.
     """
     warn_ignored("rank.score_xtr", _IGNORED_BY_XTR, {"device": device}, stacklevel=2)
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise invalid("k", "an int, at least 1", k)
+    check_count("k", k)
     # Programs may match PyLate's words.
     if len(query_doc_ids) != len(query_scores):
         raise ValueError(

@@ -25,15 +25,21 @@ _IGNORED_BY_XTR: IgnoredParameters = {
 }
 
 
-class ColBERT:
+class _Retriever:
+    """What searches one of the `indexes`."""
+
+    def __init__(self, index: EngineIndex) -> None:
+        if not isinstance(index, EngineIndex):
+            raise wrong_type("index", "an indexes.PLAID or another of the indexes", index)
+        self.index = index
+
+
+class ColBERT(_Retriever):
     """Retrieval of documents by exact MaxSim.
 
     Args:
         index: an `indexes.PLAID`, or another of the `indexes`.
     """
-
-    def __init__(self, index: EngineIndex) -> None:
-        self.index = _checked(index)
 
     def retrieve(
         self,
@@ -66,16 +72,13 @@ class ColBERT:
         return self.index.best_documents(queries_embeddings, k=k, subset=subset)
 
 
-class XTR:
+class XTR(_Retriever):
     """Retrieval by the best tokens only, with imputed similarities (Lee et al. 2023, arXiv 2304.01982).
 
     Args:
         index: an `indexes.ScaNN` or `indexes.Voyager`. The others return documents: over them, `retrieve` is that of
             `ColBERT`, as in PyLate.
     """
-
-    def __init__(self, index: EngineIndex) -> None:
-        self.index = _checked(index)
 
     def retrieve(
         self,
@@ -126,9 +129,3 @@ class XTR:
             for start in range(0, len(queries), step)
             for hits in index.token_hits(queries[start : start + step], k_token)
         ]
-
-
-def _checked(index: object) -> EngineIndex:
-    if not isinstance(index, EngineIndex):
-        raise wrong_type("index", "an indexes.PLAID or another of the indexes", index)
-    return index

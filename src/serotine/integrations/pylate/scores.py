@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from serotine import maxsim
-from serotine.errors import invalid
+from serotine.errors import check_count
 from serotine.integrations.pylate.ignored_parameters import warn_ignored
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ class XTRScores:
     def __init__(self, k: int = 256, document_chunk_size: int | None = None) -> None:
         ignored = {"document_chunk_size": document_chunk_size}
         warn_ignored("scores.XTRScores", _IGNORED_BY_XTR, ignored, stacklevel=2)
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise invalid("k", "an int, at least 1", k)
+        check_count("k", k)
         self.k = k
 
     def __call__(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from serotine.errors import check_flags, invalid
+from serotine.errors import check_count, check_flags
 from serotine.maxsim.torch.checks import check_vectors, raise_nonfinite
 from serotine.maxsim.torch.colbert import dense_and_mask
 
@@ -60,8 +60,7 @@ def xtr_scores(
     >>> xtr_scores(queries, documents, k_token=2, impute=True).tolist()
     [[0.5, 0.75]]
     """
-    if isinstance(k_token, bool) or not isinstance(k_token, int) or k_token < 1:
-        raise invalid("k_token", "an int, at least 1", k_token)
+    check_count("k_token", k_token)
     check_flags(impute=impute)
     queries, query_mask = dense_and_mask(queries_embeddings, queries_mask, "queries", ranks=(3,))
     documents, document_mask = dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(3, 4))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import UnknownIdError, invalid
+from serotine.errors import UnknownIdError, check_count
 from serotine.index import Index, query_vectors
 from serotine.integrations.pylate.embeddings import as_arrays
 from serotine.integrations.pylate.indexes.engine import EngineIndex, Id, original_id
@@ -50,8 +50,7 @@ class TokenIndex(EngineIndex):
         Raises:
             ValueError: the index is empty, `k` is below 1, or a query has another dimension.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise invalid("k", "an int, at least 1", k)
+        check_count("k", k)
         index = self._open()
         queries = [
             self._scaled(query_vectors(query, index.dim))

@@ -148,9 +148,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         if row not in reported and not (row.collisions and row.file in unchanged):
             warn(row.message)
             reported.add(row)
-    if unlisted := plan.problems.count - len(plan.problems.first):
-        lines = f"{plural(plan.problems.count, 'such line')} of {plural(plan.problems.files, 'file')}"
-        warn(f"{lines}, {unlisted:,} of them not listed")
+    warn_unlisted(plan.problems)
     for file in plan.ignored.first:
         warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
     for option, patterns in plan.ignored.unmatched.items():
@@ -222,6 +220,13 @@ def apply_plan(
     return result
 
 
+def warn_unlisted(problems: SkippedRows) -> None:
+    """Warn once about the lines that are not listed one by one, if there are any."""
+    if unlisted := problems.count - len(problems.first):
+        lines = f"{plural(problems.count, 'such line')} of {plural(problems.files, 'file')}"
+        warn(f"{lines}, {unlisted:,} of them not listed")
+
+
 def _ignored_reason(file: Path) -> str:
     """Return why a file or folder is ignored that is named for that."""
     if file.is_symlink() and not file.exists():
@@ -275,13 +280,18 @@ def file_counts(result: IngestReport) -> str:
         result.files_added, result.files_replaced, result.files_unchanged, result.files_removed, len(result.skipped)
     )
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
-    unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
     removed = f"; {plural(result.removed, 'document')} removed" if result.removed else ""
     deleted = sum(result.restored.values())
     restored = f"; {plural(deleted, 'deleted document')} stored again" if deleted else ""
     metadata = f"; metadata of {plural(result.changed_metadata, 'document')} changed" if result.changed_metadata else ""
-    return f"{files}{_moved(result.moved)}{removed}{restored}{metadata}{rows}{cut}{unread if result.unread else ''}"
+    return f"{files}{_moved(result.moved)}{removed}{restored}{metadata}{rows}{cut}{unread_counts(result.unread)}"
+
+
+def unread_counts(unread: Mapping[str, int]) -> str:
+    """Return ``; not read: 2 images``, to follow other counts; "" without any."""
+    counts = ", ".join(_counted(count, kind) for kind, count in unread.items())
+    return f"; not read: {counts}" if counts else ""
 
 
 def _moved(moved: Mapping[str, str]) -> str:

@@ -1,15 +1,16 @@
-"""Sharded indexes built on a Ray cluster: every shard by a task of its own, from the files to its snapshot."""
+"""Sharded indexes built on a Ray cluster: every shard by a task of its own, from its documents to its snapshot."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serotine.distributed.manifest import (
     MANIFEST_NAME,
@@ -21,18 +22,29 @@ from serotine.distributed.manifest import (
     repository_url,
     write_manifest,
 )
-from serotine.distributed.placement import HASH, owner
+from serotine.distributed.placement import HASH
 from serotine.distributed.ray_library import connected_ray
+from serotine.distributed.ray_tasks import run_tasks
+from serotine.distributed.reading import (
+    Collection,
+    Share,
+    Target,
+    read_collection,
+    read_documents,
+    remove_documents,
+    write_documents,
+)
 from serotine.distributed.snapshot_cache import shard_folder
-from serotine.errors import InputFileError, RepositoryError, SerotineError, invalid, wrong_type
-from serotine.index import Index, MissingObjectError, Settings, check_filterable, objects_at, read_settings
-from serotine.ingest import Document, batched, read
-from serotine.issued_warnings import muted_warnings
+from serotine.errors import RepositoryError, SerotineWarning, invalid, wrong_type
+from serotine.index import Index, MissingObjectError, Objects, Settings, check_filterable, objects_at, read_settings
+from serotine.ingest import Ignored, SkippedRows, batched
+from serotine.issued_warnings import collected_warnings, issue_warning
 from serotine.progress import progress_bar
 
+if TYPE_CHECKING:
+    from serotine.encoders import Encoder
+
 _BATCH = 1000
-# Times that a shard is built again after its process or machine has died.
-_RETRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +55,21 @@ class BuildReport:
         documents: number of documents, passages of long texts counted one each.
         shards: number of shards.
         built: numbers of the shards that were built; the others had the same documents before.
+        unknown: number of documents that are more than 20% outside the encoder's vocabulary.
+        scripts: number of such documents by their main script.
+        ignored: files of folders that are not read, such as those of unknown types.
+        unread: how many images, attachments and the like of the files are not read, by kind.
+        problems: lines that may not be read as they were meant, such as encodings that are guesses.
     """
 
     documents: int
     shards: int
     built: tuple[int, ...]
+    unknown: int = 0
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    ignored: Ignored = field(default_factory=Ignored)
+    unread: Mapping[str, int] = field(default_factory=dict)
+    problems: SkippedRows = field(default_factory=SkippedRows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +77,39 @@ class ShardOrder:
     """What a task needs to build one shard.
 
     Attributes:
-        sources: files and folders.
         shard: its number.
-        shards: number of shards.
-        documents: number of documents of the shard, before long ones are split.
+        share: its documents.
+        source: where the objects are that contain them.
         encoder: name of the encoder.
         options: of `Index.create`.
         url: of the shard's snapshots.
-        storage_options: as fsspec takes them.
         key: digest of everything that the shard's content depends on.
     """
 
-    sources: tuple[str, ...]
     shard: int
-    shards: int
-    documents: int
+    share: Share
+    source: Target
     encoder: str
     options: Mapping[str, Any]
     url: str
-    storage_options: Mapping[str, Any] | None
     key: str
 
 
-@dataclass(slots=True)
-class _Content:
-    """The content of one shard so far: number and digest of its documents."""
+@dataclass(frozen=True, slots=True)
+class BuiltShard:
+    """A shard that is at the URL.
 
-    documents: int = 0
-    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=32))
+    Attributes:
+        record: for the manifest.
+        unknown: number of its documents that are outside the encoder's vocabulary.
+        scripts: number of such documents by their main script.
+        warnings: what building it now has warned of.
+    """
 
-    def add(self, document: Document) -> None:
-        self.documents += 1
-        content = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
-        self.digest.update(content.encode("utf-8", "surrogatepass") + b"\n")
+    record: ShardRecord
+    unknown: int
+    scripts: Mapping[str, int]
+    warnings: tuple[SerotineWarning, ...] = ()
 
 
 def build(
@@ -103,11 +125,13 @@ def build(
     storage_options: Mapping[str, Any] | None = None,
     show_progress: bool = False,
 ) -> BuildReport:
-    """Build a sharded index from files, a Ray task per shard, and write its snapshots and manifest to a URL.
+    """Build a sharded index from files on a Ray cluster, and write its snapshots and manifest to a URL.
 
-    A document belongs to the shard that the hash of its id names. Long texts are split into passages, as with
-    ``long_texts="split"``. Each shard is an ordinary index. The manifest is written last: until then, an index that was
-    at the URL before stays what it was.
+    A document belongs to the shard that the hash of its id names. Files are read in tasks of some 32 MB, twice: to
+    count and check their documents, and to write those of the shards that are to be built to the URL, compressed, until
+    the build ends. A task per shard builds it: an ordinary index, on a GPU where the cluster has any and the encoder
+    runs on torch. Long texts are split into passages, as with ``long_texts="split"``. The manifest is written last:
+    until then, an index that was at the URL before stays what it was.
 
     The same call resumes a build that was interrupted, and rebuilds only shards whose documents or settings have
     changed. A shard whose process or machine dies is built again, from what it has committed where it starts on the
@@ -143,54 +167,66 @@ def build(
     options = {"nbits": nbits, "keep_vectors": keep_vectors, "filterable": filterable}
     given = {name: value for name, value in options.items() if value is not None}
     _refuse_changed(url, storage_options)
-    orders = _orders(paths, url, shards, encoder, given, storage_options)
-    done = {order.shard: record for order in orders if (record := _built(order)) is not None}
-    records = dict(done)
+    from serotine.encoders import Encoder
+
+    loaded = Encoder(encoder)
     ray = connected_ray(address)
-    task = ray.remote(build_shard).options(num_cpus=1, max_retries=_RETRIES, scheduling_strategy="SPREAD")
-    total = sum(order.documents for order in orders)
-    with progress_bar(total, "Building shards", enabled=show_progress) as advance:
-        advance(sum(orders[shard].documents for shard in done))
-        pending = {task.remote(order): order for order in orders if order.shard not in done}
-        try:
-            while pending:
-                (reference,), _ = ray.wait(list(pending), num_returns=1)
-                order = pending.pop(reference)
-                records[order.shard] = _result(ray, reference, order)
-                advance(order.documents)
-        except BaseException:
-            for reference in pending:
-                ray.cancel(reference, force=True)
-            raise
-    in_order = tuple(records[shard] for shard in range(shards))
-    write_manifest(url, ShardManifest(_settings(orders[0]), in_order), storage_options)
-    built = tuple(sorted(set(records) - set(done)))
-    return BuildReport(sum(record.documents for record in in_order), shards, built)
+    collection = read_collection(ray, paths, shards, show_progress=show_progress)
+    orders = _orders(collection.shares, url, loaded, given, storage_options)
+    done = {order.shard: built for order in orders if (built := _built(order)) is not None}
+    shards_built = dict(done)
+    if len(done) < shards:
+        waiting = [order for order in orders if order.shard not in done]
+        target = replace(orders[0].source, wanted=frozenset(order.shard for order in waiting))
+        shares = write_documents(ray, paths, collection, target, show_progress=show_progress)
+        waiting = [replace(order, share=shares[order.shard]) for order in waiting]
+        with progress_bar(
+            sum(share.documents for share in shares),
+            "Building shards",
+            enabled=show_progress,
+            completed=sum(shares[shard].documents for shard in done),
+        ) as advance:
+            resources = _resources(ray, loaded)
+            for order, built in run_tasks(ray, build_shard, waiting, resources=resources, lost=_lost):
+                shards_built[order.shard] = built
+                advance(order.share.documents)
+        _issue_warnings(shards_built)
+    in_order = [shards_built[shard] for shard in range(shards)]
+    write_manifest(url, ShardManifest(_settings(orders[0]), tuple(built.record for built in in_order)), storage_options)
+    remove_documents(url, storage_options)
+    return _report(in_order, collection, sorted(set(shards_built) - set(done)))
 
 
-def build_shard(order: ShardOrder) -> ShardRecord:
+def build_shard(order: ShardOrder) -> BuiltShard:
     """Build one shard, write its snapshot, and note that it is done; resumes what an earlier attempt committed."""
     folder = shard_folder(order.url) / f"building-{order.key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        muted_warnings(),
+        collected_warnings() as warnings,
         Index.open_or_create(folder, encoder=order.encoder, **order.options) as index,
     ):
-        index.add_batches(_batches(order), long_texts="split", expected_documents=max(order.documents, 1))
+        index.add_batches(_batches(order), long_texts="split", expected_documents=max(order.share.documents, 1))
         index.compact()
-        report = index.snapshot(order.url, storage_options=order.storage_options)
+        stats = index.stats()
+        report = index.snapshot(order.url, storage_options=order.source.storage_options)
     if report.name is None:
         raise RepositoryError(f"{order.url}: not a snapshot repository; give a URL")
     record = ShardRecord(report.name, report.documents)
-    note = {**asdict(record), "settings": asdict(read_settings(folder))}
-    objects_at(order.url, order.storage_options).write(_note(order), json.dumps(note).encode())
+    built = BuiltShard(record, stats.unknown, dict(stats.unknown_scripts), tuple(warnings))
+    note = {
+        "snapshot": report.name,
+        "documents": report.documents,
+        "unknown": built.unknown,
+        "scripts": built.scripts,
+        "settings": asdict(read_settings(folder)),
+    }
+    _objects(order).write(_note(order), json.dumps(note).encode())
     shutil.rmtree(folder)
-    return record
+    return built
 
 
 def _batches(order: ShardOrder) -> Iterator[dict[str, list[Any]]]:
-    owned = (document for document in read(order.sources) if owner(document.id, order.shards) == order.shard)
-    for documents in batched(owned, _BATCH):
+    for documents in batched(read_documents(order.source, order.share.objects), _BATCH):
         yield {
             "ids": [document.id for document in documents],
             "texts": [document.text for document in documents],
@@ -199,35 +235,57 @@ def _batches(order: ShardOrder) -> Iterator[dict[str, list[Any]]]:
 
 
 def _orders(
-    paths: Sequence[str | Path],
+    shares: Sequence[Share],
     url: str,
-    shards: int,
-    encoder: str | None,
+    encoder: Encoder,
     options: Mapping[str, Any],
     storage_options: Mapping[str, Any] | None,
 ) -> list[ShardOrder]:
-    """Read everything once, before anything is built: what every shard will have, and whether ids are unique."""
-    from serotine.encoders import Encoder
-
-    loaded = Encoder(encoder)
-    sources = tuple(str(Path(path).absolute()) for path in paths)
-    contents = [_Content() for _ in range(shards)]
-    ids: set[bytes] = set()
-    for document in read(sources):
-        digest = hashlib.blake2b(document.id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in ids:
-            raise InputFileError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
-        ids.add(digest)
-        contents[owner(document.id, shards)].add(document)
     named = {**options, "filterable": {name: kind.__name__ for name, kind in options.get("filterable", {}).items()}}
-    common = json.dumps([HASH, shards, loaded.name, loaded.fingerprint, named], sort_keys=True).encode()
+    common = [HASH, len(shares), encoder.name, encoder.fingerprint, named]
+    keys = [_digest([*common, share.documents, f"{share.digest:x}"]) for share in shares]
+    source = Target(url, storage_options, _digest(keys), frozenset())
     return [
-        ShardOrder(
-            sources, shard, shards, content.documents, loaded.name, options, repository_url(url, shard),
-            storage_options, hashlib.blake2b(common + content.digest.digest(), digest_size=16).hexdigest(),
-        )
-        for shard, content in enumerate(contents)
-    ]  # fmt: skip
+        ShardOrder(shard, share, source, encoder.name, options, repository_url(url, shard), key)
+        for shard, (share, key) in enumerate(zip(shares, keys, strict=True))
+    ]
+
+
+def _digest(content: Sequence[Any]) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _resources(ray: Any, encoder: Encoder) -> dict[str, float]:
+    """Return what a shard's task needs: a GPU where the cluster has any, unless the encoder runs on the CPU only."""
+    on_gpu = ray.cluster_resources().get("GPU", 0) >= 1 and encoder.spec.model is None
+    return {"num_cpus": 1, "num_gpus": 1} if on_gpu else {"num_cpus": 1}
+
+
+def _issue_warnings(shards: Mapping[int, BuiltShard]) -> None:
+    """Issue one warning per kind: the first shard's that has it, with the number of other shards that have it."""
+    by_kind: dict[type[SerotineWarning], list[str]] = {}
+    for number, shard in sorted(shards.items()):
+        for kind, warning in {type(warning): warning for warning in reversed(shard.warnings)}.items():
+            by_kind.setdefault(kind, []).append(f"shard {number}: {warning}")
+    for kind, (first, *others) in by_kind.items():
+        more = f" (and {len(others):,} more shards)" if len(others) > 1 else " (and one more shard)" if others else ""
+        issue_warning(kind(f"{first}{more}"))
+
+
+def _report(shards: Sequence[BuiltShard], collection: Collection, built: Sequence[int]) -> BuildReport:
+    scripts: Counter[str] = Counter()
+    for shard in shards:
+        scripts.update(shard.scripts)
+    return BuildReport(
+        sum(shard.record.documents for shard in shards),
+        len(shards),
+        tuple(built),
+        sum(shard.unknown for shard in shards),
+        dict(scripts.most_common()),
+        collection.ignored,
+        collection.unread,
+        collection.problems,
+    )
 
 
 def _refuse_changed(url: str, storage_options: Mapping[str, Any] | None) -> None:
@@ -245,21 +303,27 @@ def _note(order: ShardOrder) -> str:
     return f"built/{order.key}"
 
 
+def _objects(order: ShardOrder) -> Objects:
+    return objects_at(order.url, order.source.storage_options)
+
+
 def _read_note(order: ShardOrder) -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = json.loads(objects_at(order.url, order.storage_options).read(_note(order)))
+        note: dict[str, Any] = json.loads(_objects(order).read(_note(order)))
     except (MissingObjectError, ValueError):
         return None
     return note
 
 
-def _built(order: ShardOrder) -> ShardRecord | None:
+def _built(order: ShardOrder) -> BuiltShard | None:
     """Return a shard that an earlier build has finished, if its snapshot is still there."""
     note = _read_note(order)
     if note is None:
         return None
-    names = [snapshot.name for snapshot in Index.snapshots(order.url, storage_options=order.storage_options)]
-    return ShardRecord(note["snapshot"], note["documents"]) if note["snapshot"] in names else None
+    names = [snapshot.name for snapshot in Index.snapshots(order.url, storage_options=order.source.storage_options)]
+    if note["snapshot"] not in names:
+        return None
+    return BuiltShard(ShardRecord(note["snapshot"], note["documents"]), note["unknown"], note["scripts"])
 
 
 def _settings(order: ShardOrder) -> Settings:
@@ -269,14 +333,5 @@ def _settings(order: ShardOrder) -> Settings:
     return Settings(**note["settings"])
 
 
-def _result(ray: Any, reference: Any, order: ShardOrder) -> ShardRecord:
-    try:
-        record: ShardRecord = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    except ray.exceptions.RayError as error:
-        raise SerotineError(
-            f"shard {order.shard}: its process or machine died {_RETRIES + 1} times ({type(error).__name__}); "
-            "give it more memory, or build more shards, and run the same again"
-        ) from error
-    return record
+def _lost(order: ShardOrder) -> tuple[str, str]:
+    return f"shard {order.shard}", "give it more memory, or build more shards, and run the same again"

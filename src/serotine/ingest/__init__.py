@@ -11,7 +11,7 @@ from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.limits import ReadingLimits
-from serotine.ingest.listing import check_is_no_index, read
+from serotine.ingest.listing import check_is_no_index, list_files, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
@@ -42,6 +42,7 @@ __all__ = [
     "check_is_no_index",
     "described_types",
     "file_type",
+    "list_files",
     "parquet_batches",
     "read",
     "read_lines",

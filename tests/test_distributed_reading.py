@@ -1,0 +1,178 @@
+"""Files read for a sharded index: every document once, in its shard; nothing is dropped in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from helpers.local_ray import LocalRay
+
+from serotine.cli import main
+from serotine.distributed import building, owner, ray_tasks, reading
+from serotine.errors import InputFileError, RepositoryError, SerotineError, UnknownTextWarning
+from serotine.ingest import read
+
+SHARDS = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of several kinds, some of which are not read."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    rows = [{"_id": f"d{i}", "text": f"bat number {i} \ud83e\udd87", "year": 1900 + i} for i in range(40)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "notes.txt").write_text("The serotine is a bat.")
+    (folder / "old.txt").write_bytes(
+        "Fledermäuse schlafen über Tage in Höhlen, und nachts jagen sie Käfer.".encode("cp1252")
+    )
+    (folder / "image.xyz").write_bytes(b"\0")
+    return folder
+
+
+def collection(paths: list[Path], shards: int = SHARDS) -> reading.Collection:
+    return reading.read_collection(LocalRay(), paths, shards, show_progress=False)
+
+
+def target(url: Path, wanted: set[int], name: str = "key") -> reading.Target:
+    return reading.Target(str(url), None, name, frozenset(wanted))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("held", [1, 1 << 20])
+def test_every_document_is_in_the_objects_of_its_shard_as_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, held: int
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(reading, "_HELD_CHARACTERS", held)
+    before = collection([folder])
+    place = target(tmp_path / "url", {0, 2})
+    shares = reading.write_documents(LocalRay(), [folder], before, place, show_progress=False)
+    expected: dict[int, list[Any]] = {shard: [] for shard in range(SHARDS)}
+    for document in read([folder]):
+        expected[owner(document.id, SHARDS)].append((document.id, document.text, document.metadata))
+    assert [share.documents for share in shares] == [len(expected[shard]) for shard in range(SHARDS)]
+    assert min(map(len, expected.values())) > 5
+    assert not shares[1].objects
+    for shard in (0, 2):
+        documents = reading.read_documents(place, shares[shard].objects)
+        assert [(document.id, document.text, document.metadata) for document in documents] == expected[shard]
+    assert len(list((tmp_path / "url" / reading.FOLDER).iterdir())) >= (10 if held == 1 else 2)
+    reading.remove_documents(place.url, None)
+    assert not list((tmp_path / "url" / reading.FOLDER).iterdir())
+
+
+def test_the_digest_of_a_shard_is_that_of_its_documents_wherever_they_are(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "rows.jsonl").read_text().splitlines(keepends=True)
+    whole, parts = tmp_path / "whole.jsonl", [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    whole.write_text("".join(lines))
+    parts[0].write_text("".join(lines[20:]))
+    parts[1].write_text("".join(lines[:20]))
+    assert collection([whole]).shares == collection(parts).shares
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("".join(lines).replace("bat number 7", "bat Number 7"))
+    shares, others = collection([whole]).shares, collection([changed]).shares
+    assert [i for i in range(SHARDS) if shares[i] != others[i]] == [owner("d7", SHARDS)]
+
+
+def test_what_is_not_read_is_counted(folder: Path, tmp_path: Path) -> None:
+    (folder / "letter.eml").write_text(
+        'Subject: bats\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="x"\n\n'
+        "--x\nContent-Type: text/plain\n\nBats hunt at night.\n"
+        "--x\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n--x--\n"
+    )
+    result = collection([folder, tmp_path / "files" / "notes.txt"])
+    assert result.ignored.suffixes == {".xyz": 1}
+    assert dict(result.unread) == {"attachments": 1}
+    assert [Path(row.file).name for row in result.problems.first] == ["old.txt"]
+    # Named twice, read once.
+    assert sum(share.documents for share in result.shares) == 43
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_ids_that_occur_twice_are_refused_and_the_second_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", block_bytes)
+    (folder / "twice.jsonl").write_text('{"_id": "x", "text": "a"}\n{"_id": "d3", "text": "b"}\n')
+    with pytest.raises(InputFileError, match=r"twice\.jsonl:2: duplicate id 'd3'; ids must be unique"):
+        collection([folder])
+
+
+def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tmp_path: Path) -> None:
+    before = collection([folder])
+    (folder / "notes.txt").write_text("The serotine is another bat.")
+    with pytest.raises(InputFileError, match="the files have changed while they were read; run the same again"):
+        reading.write_documents(LocalRay(), [folder], before, target(tmp_path / "url", {0}), show_progress=False)
+
+
+def test_sources_without_documents_and_damaged_objects_are_named(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    with pytest.raises(InputFileError, match=r"empty\.jsonl: contains no documents"):
+        collection([folder, empty])
+    with pytest.raises(InputFileError, match="nothing: no such file or folder"):
+        collection([folder, tmp_path / "nothing"])
+    place = target(tmp_path / "url", {0})
+    shares = reading.write_documents(LocalRay(), [folder], collection([folder]), place, show_progress=False)
+    (name,) = shares[0].objects
+    (tmp_path / "url" / name).write_bytes((tmp_path / "url" / name).read_bytes()[:-9])
+    with pytest.raises(RepositoryError, match=r"reading/key-0-0-0\.jsonl\.gz: is damaged or gone; run the same build"):
+        list(reading.read_documents(place, shares[0].objects))
+
+
+def test_a_lost_task_and_one_that_fails_end_the_others() -> None:
+    def run(ray: LocalRay, function: Any) -> Any:
+        resources = {"num_cpus": 1.0}
+        return dict(
+            ray_tasks.run_tasks(ray, function, [1, 2, 3], resources=resources, lost=lambda order: (f"{order}", "fix"))
+        )
+
+    assert run(LocalRay(), lambda order: order * 2) == {1: 2, 2: 4, 3: 6}
+    ray = LocalRay(lost=1)
+    with pytest.raises(SerotineError, match=r"3: its process or machine died 6 times \(OSError\); fix"):
+        run(ray, str)
+    assert ray.cancelled == 2
+    ray = LocalRay()
+    with pytest.raises(ZeroDivisionError):
+        run(ray, lambda order: 1 / (order - 2))
+    assert ray.cancelled == 1
+
+
+def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("serotine_mini")
+    monkeypatch.setenv("SEROTINE_SHARDS", str(tmp_path / "shards"))
+    monkeypatch.setattr(building, "connected_ray", lambda _address: LocalRay())
+    for name in ("one", "two", "three"):
+        (folder / f"{name}.txt").write_text("Поздний кожан летает поздно вечером над лугами.", encoding="utf-8")
+    url = tmp_path / "url"
+    (url / reading.FOLDER).mkdir(parents=True)
+    # Of an interrupted build.
+    (url / reading.FOLDER / "other-0-0-0.jsonl.gz").write_bytes(b"")
+    with pytest.warns(UnknownTextWarning, match=r"shard \d: texts: \d of \d+ more than 20% outside the vocabulary"):
+        report = building.build(folder, str(url), shards=2, encoder="mini")
+    assert (report.documents, report.unknown, dict(report.scripts)) == (45, 3, {"Cyrillic": 3})
+    assert report.ignored.suffixes == {".xyz": 1}
+    assert report.problems.count == 1
+    assert not list((url / reading.FOLDER).iterdir())
+    # What is there already is counted again, and warns no more.
+    assert main(["cluster", "build", str(folder), "-o", str(url), "--shards", "2", "--encoder", "mini"]) == 0
+    out, err = capsys.readouterr()
+    assert "45 documents in 2 shards, 0 built now.\nignored: 1 of unknown types (.xyz 1)" in out
+    assert "old.txt:1: " in err
+    again = building.build(folder, str(url), shards=2, encoder="mini")
+    assert (again.built, again.unknown, dict(again.scripts)) == ((), 3, {"Cyrillic": 3})
+
+
+def test_a_shard_takes_a_gpu_where_there_is_one_for_an_encoder_that_can_use_it() -> None:
+    some: Any = SimpleNamespace
+    exported, checkpoint = (some(spec=some(model=model)) for model in ("model.native", None))
+    with_gpus = LocalRay(resources={"CPU": 8.0, "GPU": 2.0})
+    assert building._resources(with_gpus, checkpoint) == {"num_cpus": 1, "num_gpus": 1}
+    assert building._resources(with_gpus, exported) == {"num_cpus": 1}
+    assert building._resources(LocalRay(), checkpoint) == {"num_cpus": 1}

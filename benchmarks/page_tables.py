@@ -286,6 +286,36 @@ def xtr(results: Any) -> Iterator[str]:
     )
 
 
+def late_chunking(results: Any) -> Iterator[str]:
+    """Quality of late chunking and titles beside ordinary passages, by encoder, collection and length."""
+
+    def cell(row: Any) -> str:
+        if row is None:
+            return ""
+        difference = f"{100 * row['difference']:+.1f}"
+        return f"{100 * row['nDCG@10']:.1f} ({f'**{difference}**' if row['corrected_p'] < 0.05 else difference})"
+
+    rows = []
+    for collection in results["collections"]:
+        by_key = {(row["length"], row["system"]): row for row in collection["rows"]}
+        for length in dict.fromkeys(row["length"] for row in collection["rows"]):
+            chunks = by_key[length, "chunks"]
+            rows.append(
+                [
+                    collection["encoder"],
+                    collection["collection"],
+                    collection["queries"],
+                    f"{collection['tokens_of_a_document']:.0f}",
+                    length,
+                    f"{100 * chunks['nDCG@10']:.1f}",
+                    cell(by_key.get((length, "titles"))),
+                    cell(by_key[length, "late"]),
+                ]
+            )
+    columns = ["encoder", "collection", "queries", "tokens a document", "tokens a passage", "alone", "titles", "late"]
+    yield from _table(columns, rows)
+
+
 def parity(results: Any) -> Iterator[str]:
     """Agreement with PyLate."""
     yield from _table(

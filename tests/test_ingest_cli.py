@@ -136,7 +136,7 @@ def test_no_indexable_file_is_an_error(shell: Shell, tmp_path: Path) -> None:
     [
         (["--chunk-tokens", "8"], "8 is not in the range"),
         (["--chunk-tokens", "32", "--overlap", "17"], "--overlap: must be between 0 and half of 32 tokens, got 17"),
-        (["--no-chunk", "--chunk-tokens", "32"], "--no-chunk excludes --chunk-tokens and --overlap"),
+        (["--no-chunk", "--chunk-tokens", "32"], "--no-chunk excludes --chunk-tokens, --overlap and --late-chunking"),
         (["--watch", "--json", "-"], "--watch and --json exclude each other"),
     ],
 )

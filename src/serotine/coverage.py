@@ -183,8 +183,8 @@ class CoverageReport:
             issue_warning(UnknownTextWarning(self.unknown_message(name, encoder, fix)))
 
 
-def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> None:
-    """Warn about texts that are longer than an encoder reads, or outside its vocabulary."""
+def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool, is_read_whole: bool = False) -> None:
+    """Warn about texts that are longer than an encoder reads, unless it reads them in windows, or outside its words."""
     if not warnings_wanted():
         return
     coverages = text_coverage(encoder, texts, query=query)
@@ -192,6 +192,8 @@ def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) ->
         return
     report = CoverageReport()
     count_texts(report, texts, coverages, query=query)
+    if is_read_whole:
+        report.truncated = 0
     warn_about_report(report, encoder.name, query=query)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,21 @@ _WORD = re.compile(r"\s+")
 _WORD_LIKE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w{1,12}|[^\w\s]")
 
 Spans = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class PassageContext:
+    """The text that a passage is encoded in, for late chunking.
+
+    Attributes:
+        text: of consecutive passages of a document, one object for all of them.
+        start: first character of the passage in it.
+        end: one past its last.
+    """
+
+    text: str
+    start: int
+    end: int
 
 
 def default_length(room: int | None) -> tuple[int, int]:

@@ -331,7 +331,8 @@ class _Files:
         from serotine.ingest import Ingest
 
         encoder = opened.encoder
-        return Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **self.file_options.arguments())
+        chunking = self.chunking.chunking(encoder, opened)
+        return Ingest(self.sources, encoder, chunking=chunking, **self.file_options.arguments())
 
 
 @dataclass(frozen=True, slots=True)

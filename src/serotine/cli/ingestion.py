@@ -43,37 +43,55 @@ class ChunkingOptions:
     tokens: int | None
     overlap: int | None
     whole: bool
+    late: bool | None = None
 
-    def chunking(self, encoder: TextEncoder) -> Chunking | None:
-        """Return the chunking for an encoder; None where no option was given.
+    def chunking(self, encoder: TextEncoder, index: Index | None = None) -> Chunking | None:
+        """Return the chunking for an encoder, of an index that exists or a new one; None where no option was given.
 
         Raises:
-            click.UsageError: a value does not fit the encoder.
+            click.UsageError: a value does not fit the encoder, or the other options.
         """
-        from serotine.ingest import Chunking
+        from serotine.ingest import Chunking, previous_chunking
 
         if self.whole:
             return Chunking(None)
-        if self.tokens is None and self.overlap is None:
+        if self.tokens is None and self.overlap is None and self.late is None:
             return None
+        before = previous_chunking(index, encoder)
+        late = before.late if self.late is None else self.late
+        # One option of its own changes nothing else.
+        tokens = before.tokens if self.tokens is None and self.late is not None else self.tokens
         try:
-            return Chunking.of(self.tokens, self.overlap, encoder)
+            return Chunking.of(tokens, self.overlap, encoder, late=late)
         except ValueError as error:
             raise click.UsageError(str(error), click.get_current_context()) from None
 
 
 def chunking_options(command: Command) -> Command:
-    """Add ``--chunk-tokens``, ``--overlap`` and ``--no-chunk``, as the argument `chunking`."""
+    """Add ``--chunk-tokens``, ``--overlap``, ``--no-chunk`` and ``--late-chunking``, as the argument `chunking`."""
 
     @wraps(command)
-    def wrapper(*arguments: Any, chunk_tokens: int | None, overlap: int | None, no_chunk: bool, **named: Any) -> Any:
-        if no_chunk and (chunk_tokens is not None or overlap is not None):
+    def wrapper(
+        *arguments: Any,
+        chunk_tokens: int | None,
+        overlap: int | None,
+        no_chunk: bool,
+        late_chunking: bool | None,
+        **named: Any,
+    ) -> Any:
+        if no_chunk and (chunk_tokens is not None or overlap is not None or late_chunking):
             raise click.UsageError(
-                "--no-chunk excludes --chunk-tokens and --overlap; choose one", click.get_current_context()
+                "--no-chunk excludes --chunk-tokens, --overlap and --late-chunking; choose one",
+                click.get_current_context(),
             )
-        return command(*arguments, chunking=ChunkingOptions(chunk_tokens, overlap, no_chunk), **named)
+        return command(*arguments, chunking=ChunkingOptions(chunk_tokens, overlap, no_chunk, late_chunking), **named)
 
     for option in (
+        click.option(
+            "--late-chunking/--no-late-chunking",
+            default=None,
+            help="Encode every passage together with the text around it.  [default: as before in this index; no]",
+        ),
         click.option("--no-chunk", is_flag=True, help="Do not cut texts; encoders truncate texts that are too long."),
         click.option(
             "--overlap",

@@ -7,6 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.errors import invalid
+
+
+def check_budget(batch_tokens: int | None) -> None:
+    """Raise ValueError for a number of tokens of a batch below 1."""
+    if batch_tokens is not None and batch_tokens < 1:
+        raise invalid("batch_tokens", "at least 1", batch_tokens)
+
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Group items so that (items) x (longest item) stays within `budget`.

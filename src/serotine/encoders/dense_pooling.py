@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +41,21 @@ def pooling_modes(spec: EncoderSpec) -> list[str]:
         if mode not in _SINGLE_TOKEN and not (affine and mode in _AFFINE):
             raise EncoderError(f"{spec.name}: the layers after its {mode} pooling cannot be applied to single tokens")
     return modes
+
+
+def text_vectors(rows: Sequence[NDArray[np.float32]], spec: EncoderSpec, dim: int) -> NDArray[np.float32]:
+    """Return the pooled vectors of texts, float32 (texts, dim), as the model compares them.
+
+    Raises:
+        EncoderError: one is not finite.
+    """
+    vectors = np.stack(rows) if rows else np.empty((0, dim), dtype=np.float32)
+    vectors = vectors[:, :dim] if dim < spec.dim else vectors
+    if not np.isfinite(vectors).all():
+        raise EncoderError(f"{spec.name}: vectors are not finite; the weights are damaged")
+    if spec.pooled_similarity == "cosine":
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors
 
 
 def pool_states(states: NDArray[np.float32], pooled: NDArray[np.bool_], modes: list[str]) -> NDArray[np.float32]:

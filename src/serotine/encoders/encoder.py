@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import CoverageReport, TextCoverage, warn_about_report
+from serotine.coverage import CoverageReport, TextCoverage, warn_about_report, warn_about_texts
 from serotine.encoders.backend import Backend
-from serotine.encoders.batching import batches
+from serotine.encoders.batching import check_budget
 from serotine.encoders.choice import BackendName, Choice
-from serotine.encoders.dense_pooling import pool_states, pooling_modes
+from serotine.encoders.dense_pooling import pool_states, pooling_modes, text_vectors
 from serotine.encoders.fingerprint import (
     HALF_DTYPES,
     MIN_AGREEMENT,
@@ -30,11 +30,13 @@ from serotine.encoders.loading import load_backend
 from serotine.encoders.location import locate
 from serotine.encoders.native import NativeBackend
 from serotine.encoders.options import EncoderOptions
+from serotine.encoders.passages import passage_windows, validated_spans
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
-from serotine.encoders.token_pooling import cluster_means, cluster_tokens
-from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
+from serotine.encoders.states import batched_states, normalize_rows
+from serotine.encoders.token_pooling import cluster_means, cluster_tokens, merge_tokens
+from serotine.encoders.tokenization import TextTokenizer, Token
 from serotine.encoders.windows import tokenized_windows
-from serotine.errors import EncoderError, ZeroShotWarning, check_flags, invalid, not_one_of
+from serotine.errors import ZeroShotWarning, check_flags, invalid, not_one_of
 from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
@@ -263,9 +265,50 @@ class Encoder:
         >>> int(maxsim.score(query, documents).argmax())
         0
         """
-        if batch_tokens is not None and batch_tokens < 1:
-            raise invalid("batch_tokens", "at least 1", batch_tokens)
+        check_budget(batch_tokens)
         return self._encode(texts, self._spec.document, show_progress, batch_tokens)
+
+    def encode_passages(
+        self,
+        document: str,
+        spans: Sequence[tuple[int, int]],
+        *,
+        allow_empty: bool = False,
+        batch_tokens: int | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Encode passages of one document with the text around them (late chunking, arXiv:2409.04701).
+
+        A document of at most `document_room` tokens is encoded at once, a longer one in windows of so many, each of
+        which shares a quarter with the one before it; nothing is truncated. Tokens between the spans are context only.
+        Special tokens, marker and prompt of its windows belong to every passage, whose vectors do not depend on which
+        others are asked for. Warns of characters outside the vocabulary.
+
+        Args:
+            document: the whole text.
+            spans: the (start, end) of every passage in characters, sorted, without overlap.
+            allow_empty: return no rows for a span without tokens, rather than raise.
+            batch_tokens: as in `encode_documents`.
+
+        Returns:
+            One float32 array (tokens, dim) per passage; of one that is the whole text, what `encode_documents` returns.
+
+        Raises:
+            TypeError, ValueError: an argument is not valid; names the span.
+            EncoderError: the model fails.
+
+        >>> text = "Bats hunt at night. They sleep by day."
+        >>> [vectors.shape for vectors in Encoder().encode_passages(text, [(0, 19), (20, 38)])]
+        [(6, 128), (6, 128)]
+        """
+        check_budget(batch_tokens)
+        check_flags(allow_empty=allow_empty)
+        side, validated = self._spec.document, validated_spans(document, spans)
+        plan = passage_windows(self._tokenizer, document, validated, side, allow_empty=allow_empty)
+        warn_about_texts(self, [document], query=False, is_read_whole=True)
+        encoded = plan.vectors(batched_states(self._spec, self._backend, plan.windows, batch_tokens), self._dim)
+        if self.normalizes:
+            normalize_rows(encoded, self.name)
+        return [merge_tokens(vectors, self._spec.pooling) for vectors in encoded] if self._pools(side) else encoded
 
     def encode_pooled(self, texts: Sequence[str], *, query: bool, show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts with a dense encoder into one vector each, with the model's own pooling.
@@ -295,16 +338,9 @@ class Encoder:
                     vector = np.zeros(self._spec.dim, dtype=np.float32)
                     if len(text_states):
                         vector = pool_states(text_states, pooled, modes)
-                    rows.append(vector[: self._dim] if self._dim < self._spec.dim else vector)
+                    rows.append(vector)
                 advance(len(batch))
-        if not rows:
-            return np.empty((0, self._dim), dtype=np.float32)
-        vectors = np.stack(rows)
-        if not np.isfinite(vectors).all():
-            raise EncoderError(f"{self.name}: vectors are not finite; the weights are damaged")
-        if self._spec.pooled_similarity == "cosine":
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors
+        return text_vectors(rows, self._spec, self._dim)
 
     def with_query_length(self, length: int) -> Encoder:
         """Return this encoder with queries of at most `length` tokens; the model is shared.
@@ -350,6 +386,16 @@ class Encoder:
         clusters = cluster_tokens(vectors, self._spec.pooling)
         means = cluster_means(vectors, clusters, normalize=True)
         return [tokens[rows[int(np.argmax(vectors[rows] @ mean))]] for rows, mean in zip(clusters, means, strict=True)]
+
+    def passage_tokens(self, document: str, start: int, end: int) -> list[Token]:
+        """Return the token of every row of a passage that `encode_passages` encodes; `pool_factor` is left aside.
+
+        >>> [token.text for token in Encoder().passage_tokens("Late bats.", 5, 9)]
+        ['[CLS]', 'bats', '[SEP]']
+        """
+        spans = validated_spans(document, [(start, end)])
+        plan = passage_windows(self._tokenizer, document, spans, self._spec.document, allow_empty=False)
+        return plan.tokens(0, start, self._tokenizer.piece)
 
     @property
     def document_room(self) -> int:
@@ -402,12 +448,7 @@ class Encoder:
         validated = strings(texts, "texts")
         report = CoverageReport() if warnings_wanted() else None
         encoded = self._vectors(validated, side, show_progress=show_progress, batch_tokens=batch_tokens, report=report)
-        if not self._pools(side):
-            return encoded
-        pooling = self._spec.pooling
-        return [
-            cluster_means(vectors, cluster_tokens(vectors, pooling), normalize=pooling.normalize) for vectors in encoded
-        ]
+        return [merge_tokens(vectors, self._spec.pooling) for vectors in encoded] if self._pools(side) else encoded
 
     def _vectors(
         self,
@@ -423,14 +464,7 @@ class Encoder:
             texts, side, show_progress=show_progress, all_tokens=False, batch_tokens=batch_tokens, report=report
         )
         if self.normalizes:
-            for vectors in encoded:
-                # Half the time of np.linalg.norm on a query's few vectors, and no warning where they are not finite.
-                norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-                if not np.isfinite(norms).all():
-                    raise EncoderError(
-                        f"{self.name}: vectors are not finite; the weights are damaged, or too large for the dtype"
-                    )
-                vectors /= np.maximum(norms, 1e-12)
+            normalize_rows(encoded, self.name)
         return encoded
 
     def _states(
@@ -449,30 +483,16 @@ class Encoder:
         """
         dim = self._spec.dim if all_tokens else self._dim
         states = [np.empty((0, dim), dtype=np.float32)] * len(texts)
-        budget = batch_tokens or self._backend.batch_tokens
         query = side is self._spec.query
         windows = tokenized_windows(self._tokenizer, texts, side, report, query=query)
         with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
             for first, encoded in windows:
                 if report is not None and first + len(encoded) == len(texts):
                     warn_about_report(report, self.name, query=query)
-                lengths = [len(tokens) for tokens in encoded]
-                for batch in batches(lengths, budget):
-                    for item, rows in zip(batch, self._run([encoded[item] for item in batch]), strict=True):
+                for batch in batched_states(self._spec, self._backend, encoded, batch_tokens):
+                    for item, rows in batch:
                         # A copy, so that no text keeps its whole padded batch in memory.
                         kept = rows if all_tokens else rows[encoded[item].scored, :dim]
                         states[first + item] = kept.copy()
-                    advance(len(batch), tokens=sum(lengths[item] for item in batch))
-        return states
-
-    def _run(self, batch: list[Tokens]) -> list[NDArray[np.float32]]:
-        """Return the model's states of every token, without padding."""
-        if not any(map(len, batch)):
-            return [np.empty((0, self._spec.dim), dtype=np.float32)] * len(batch)
-        states = self._backend.run([tokens.ids for tokens in batch], [tokens.attention for tokens in batch])
-        if any(text.ndim != 2 or text.shape[1] != self._spec.dim for text in states):
-            raise EncoderError(
-                f"{self.name}: states must be (tokens, {self._spec.dim}), got {states[0].shape}; "
-                "correct 'dim' in serotine.json"
-            )
+                    advance(len(batch), tokens=sum(len(encoded[item]) for item, _ in batch))
         return states

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import TextCoverage, warn_about_texts
+from serotine.encoders.batching import check_budget
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import Token
@@ -170,6 +171,21 @@ class EncoderPool:
         """Return the token of every row, as `Encoder.tokens`."""
         return self._encoder.tokens(text, query=query)
 
+    def passage_tokens(self, document: str, start: int, end: int) -> list[Token]:
+        """As `Encoder.passage_tokens`."""
+        return self._encoder.passage_tokens(document, start, end)
+
+    def encode_passages(
+        self,
+        document: str,
+        spans: Sequence[tuple[int, int]],
+        *,
+        allow_empty: bool = False,
+        batch_tokens: int | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Encode the passages of one document in this process, as `Encoder.encode_passages`."""
+        return self._encoder.encode_passages(document, spans, allow_empty=allow_empty, batch_tokens=batch_tokens)
+
     def encode_documents(
         self, texts: Sequence[str], *, show_progress: bool = False, batch_tokens: int | None = None
     ) -> list[NDArray[np.float32]]:
@@ -180,8 +196,7 @@ class EncoderPool:
         Raises:
             EncoderError: the model fails on them, or a process was killed.
         """
-        if batch_tokens is not None and batch_tokens < 1:
-            raise invalid("batch_tokens", "at least 1", batch_tokens)
+        check_budget(batch_tokens)
         validated = strings(texts, "texts")
         warn_about_texts(self, validated, query=False)
         # Tasks of similar lengths, longest first: little padding, and workers finish at about the same time.

@@ -42,6 +42,11 @@ def cluster_tokens(vectors: NDArray[np.float32], pooling: TokenPooling) -> list[
     return single + [np.flatnonzero(labels == label) + len(single) for label in np.unique(labels)]
 
 
+def merge_tokens(vectors: NDArray[np.float32], pooling: TokenPooling) -> NDArray[np.float32]:
+    """Return the vectors of a text, float32 (tokens, dim), as pooling merges them."""
+    return cluster_means(vectors, cluster_tokens(vectors, pooling), normalize=pooling.normalize)
+
+
 def cluster_means(
     vectors: NDArray[np.float32], clusters: list[NDArray[np.int64]], *, normalize: bool
 ) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,23 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeText:
+    """All tokens of a text of any length, without those that the model gets beside it.
+
+    Attributes:
+        ids: int64 (tokens,).
+        spans: int32 (tokens, 2), the characters of each.
+        before: int64, the ids before them: special tokens and the prompt.
+        after: int64, the ids after them.
+    """
+
+    ids: NDArray[np.int64]
+    spans: NDArray[np.int32]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
 
 
 class TextTokenizer:
@@ -163,9 +181,39 @@ class TextTokenizer:
         with tokenizer_errors(self._file):
             ((part,), (offset,)) = self._parts(prompted, removed, side)
             encoding = self._cut(part, self._tokenizer.encode(part), side)
-            tokens, spans = self._tokens(encoding, side), self._token_spans(encoding, side, offset)
+            tokens, spans = self._tokens(encoding.ids, side), self._token_spans(encoding, side, offset)
         pieces = [self.piece(id_) for id_ in tokens.ids.tolist()]
         return [Token(pieces[i], start, end) for i, (start, end) in enumerate(spans.tolist()) if tokens.scored[i]]
+
+    def whole(self, text: str, side: Side) -> WholeText:
+        """Return all tokens of a text, not truncated, which is tokenized piece by piece if it is very long."""
+        parts: list[WholeText] = []
+        with tokenizer_errors(self._file):
+            for start, piece in pieces(text):
+                (prompted,), (removed,) = _prompted([piece], side)
+                encoding = self._tokenizer.encode(prompted)
+                is_text, spans = _text_spans(encoding, side, removed)
+                positions = np.flatnonzero(is_text)
+                first, last = (int(positions[0]), int(positions[-1]) + 1) if positions.size else (len(encoding),) * 2
+                ids = np.array(encoding.ids, dtype=np.int64)
+                parts.append(WholeText(ids[first:last], spans[first:last] + start, ids[:first], ids[last:]))
+        parts = [part for part in parts if len(part.ids)] or parts[:1]
+        ids, spans = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "spans"))
+        return WholeText(ids, spans, parts[0].before, parts[-1].after)
+
+    def window_room(self, text: WholeText, side: Side) -> int:
+        """Return the number of tokens of a text that fit in a window, beside those that belong there."""
+        return max(side.length - (side.marker is not None) - len(text.before) - len(text.after), 1)
+
+    def window(self, text: WholeText, first: int, last: int, side: Side) -> tuple[Tokens, NDArray[np.int64]]:
+        """Return some tokens of a text with those that belong beside them, as `encode` does a text of these tokens.
+
+        Also returns which token of the text each is, int64 (tokens,), and -1 for those beside them.
+        """
+        ids = np.concatenate([text.before, text.ids[first:last], text.after])
+        numbers = np.full(len(ids), -1, dtype=np.int64)
+        numbers[len(text.before) : len(text.before) + last - first] = np.arange(first, last)
+        return self._tokens(ids, side), self._with_added(numbers, side, -1)
 
     @property
     def begins_with_special(self) -> bool:
@@ -206,7 +254,8 @@ class TextTokenizer:
 
     def _truncated(self, texts: list[str], encodings: list[Encoding], side: Side) -> list[Tokens]:
         return [
-            self._tokens(self._cut(text, encoding, side), side) for text, encoding in zip(texts, encodings, strict=True)
+            self._tokens(self._cut(text, encoding, side).ids, side)
+            for text, encoding in zip(texts, encodings, strict=True)
         ]
 
     def _cut(self, text: str, encoding: Encoding, side: Side) -> Encoding:
@@ -239,9 +288,9 @@ class TextTokenizer:
             self._truncators[length] = tokenizer
         return self._truncators[length]
 
-    def _tokens(self, encoding: Encoding, side: Side) -> Tokens:
+    def _tokens(self, text_ids: Sequence[int] | NDArray[np.int64], side: Side) -> Tokens:
         """Return the tokens of prompt and text, with expansion and marker."""
-        ids = np.array(encoding.ids, dtype=np.int64)
+        ids = np.array(text_ids, dtype=np.int64)
         prompt_tokens = self._prompt_tokens(side.prompt) if side.prompt else 0
         attention = np.ones(len(ids), dtype=bool)
         scored = attention.copy()
@@ -266,14 +315,14 @@ class TextTokenizer:
 
         Start and end are equal for a token that is not part of the text.
         """
-        prompt = len(side.prompt)
-        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + offset
-        special = np.array(encoding.special_tokens_mask, dtype=bool)
-        # A special token that is written in the text is part of the text: it has characters.
-        not_text = (spans[:, 1] <= prompt) | (special & (spans[:, 0] == spans[:, 1]))
-        spans = np.where(not_text[:, None], 0, np.maximum(spans - prompt, 0)).astype(np.int32)
-        spans = np.pad(spans, (self._padding(len(spans), side), (0, 0)))
-        return spans if side.marker is None else np.insert(spans, _marker_position(spans), 0, axis=0)
+        is_text, spans = _text_spans(encoding, side, offset)
+        return self._with_added(np.where(is_text[:, None], spans, 0).astype(np.int32), side, 0)
+
+    def _with_added(self, rows: NDArray[Any], side: Side, value: int) -> NDArray[Any]:
+        """Return rows of the tokens of prompt and text with `value` where `_tokens` adds expansion and marker."""
+        added = (self._padding(len(rows), side), *((0, 0) for _ in rows.shape[1:]))
+        rows = np.pad(rows, added, constant_values=value)
+        return rows if side.marker is None else np.insert(rows, _marker_position(rows), value, axis=0)
 
     def _padding(self, count: int, side: Side) -> tuple[int, int]:
         """Return how many tokens of expansion come before and after so many tokens."""
@@ -283,9 +332,22 @@ class TextTokenizer:
         return (padding, 0) if self._left else (0, padding)
 
 
-def _marker_position(tokens: NDArray[np.int64] | NDArray[np.int32]) -> int:
+def _marker_position(tokens: NDArray[Any]) -> int:
     """Return where the marker comes: second in an empty query too, because it follows expansion, as in PyLate."""
     return min(1, len(tokens))
+
+
+def _text_spans(encoding: Encoding, side: Side, offset: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Return which tokens are of the text, bool (tokens,), and their characters in it, int32 (tokens, 2).
+
+    The text has lost its first `offset` characters.
+    """
+    prompt = len(side.prompt)
+    spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + offset
+    special = np.array(encoding.special_tokens_mask, dtype=bool)
+    # A special token that is written in the text is part of the text: it has characters.
+    not_text = (spans[:, 1] <= prompt) | (special & (spans[:, 0] == spans[:, 1]))
+    return ~not_text, np.maximum(spans - prompt, 0)
 
 
 def token_coverage(

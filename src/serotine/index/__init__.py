@@ -63,7 +63,7 @@ from serotine.index.store import (
     replace_index,
     restore_replaced_index,
 )
-from serotine.index.text_vectors import encode_documents, encode_queries
+from serotine.index.text_vectors import encode_documents, encode_queries, passage_encoder
 from serotine.index.tuning import TuneReport, describe_recall
 from serotine.text_encoder import TextEncoder
 
@@ -135,6 +135,7 @@ __all__ = [
     "load_encoder",
     "nearest",
     "objects_at",
+    "passage_encoder",
     "query_vectors",
     "read_settings",
     "replace_index",

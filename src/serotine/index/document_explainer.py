@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from serotine import maxsim
+from serotine.cutting import passage_id
 from serotine.index.container import stored_passages
 from serotine.index.documents import validate_query
 from serotine.index.queries import QueryEncoder
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Explanation, explain
-from serotine.index.store import Store
+from serotine.index.store import Row, Store
+from serotine.index.whole_documents import whole_document
 from serotine.index.word_rarity import WordRarity
+from serotine.text_encoder import TextEncoder
 
 
 class DocumentExplainer:
@@ -34,5 +40,25 @@ class DocumentExplainer:
         best = int(np.argmax(maxsim.score(query_vectors, passages)))
         passage, text, vectors = rows[best].id, rows[best].text or "", passages[best]
         tokens = encoder.tokens(text, query=False) if len(vectors) else []
+        if len(tokens) != len(vectors):
+            # A passage that was encoded in its context may begin and end with other tokens than alone.
+            tokens = self._tokens_in_context(encoder, rows[best]) or tokens
         query_tokens = encoder.tokens(query, query=True)
         return explain(passage, query, query_vectors, list(query_tokens), text, vectors, list(tokens), self._rarity)
+
+    def _tokens_in_context(self, encoder: TextEncoder, row: Row) -> Sequence[Any]:
+        """Return the tokens of a passage between the stored passages before and after it; none for other documents."""
+        tokens_of: Any = getattr(encoder, "passage_tokens", None)
+        document, _, number = row.id.rpartition("#")
+        start = row.metadata.get("start")
+        if tokens_of is None or not number.isdecimal() or not isinstance(start, int):
+            return ()
+        ids = [passage_id(document, int(number) + step) for step in (-1, 0, 1)]
+        catalog = self._store.catalog
+        found = {other.id: other for other in catalog.rows(list(catalog.live_ids(ids).values())).values()}
+        passages = [found[id_] for id_ in ids if id_ in found]
+        if not passages:
+            return ()
+        offset = start - passages[0].metadata.get("start", start)
+        text = whole_document(document, passages).text or ""
+        return list(tokens_of(text, offset, offset + len(row.text or "")))

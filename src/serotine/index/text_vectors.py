@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine.ahead import computed_ahead
+from serotine.cutting import PassageContext
 from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
 from serotine.issued_warnings import muted_warnings
@@ -33,37 +35,88 @@ def encode_queries(encoder: TextEncoder, queries: Sequence[str], dim: int) -> li
 
 
 def encode_documents(
-    encoder: TextEncoder, texts: Sequence[str], dim: int, *, show_progress: bool
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    dim: int,
+    contexts: Sequence[PassageContext | None] = (),
+    *,
+    show_progress: bool,
 ) -> Iterator[NDArray[np.float16]]:
     """Yield the token vectors of every text, float16 (tokens, dim), in bounded memory; none for a text without words.
 
     Warning of texts is the caller's.
 
+    Args:
+        encoder: the encoder.
+        texts: the texts.
+        dim: dimension of its vectors.
+        contexts: what each text is encoded in, None for one that is encoded alone; empty where all are.
+        show_progress: draw a bar on standard error.
+
     Raises:
-        EncoderError: the encoder returned another number of arrays.
+        EncoderError: the encoder returned another number of arrays, or encodes no passages in their context.
         TypeError, ValueError: it returned something other than finite vectors of dimension `dim`.
     """
     with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
-        batches = _encoded_batches(encoder, texts, dim)
+        batches = _encoded_batches(encoder, texts, contexts or [None] * len(texts), dim)
         # While the caller writes a batch, the next is encoded.
         for batch in computed_ahead(batches) if len(texts) > _BATCH else batches:
             yield from batch
             advance(len(batch), tokens=sum(map(len, batch)))
 
 
-def _encoded_batches(encoder: TextEncoder, texts: Sequence[str], dim: int) -> Iterator[list[NDArray[np.float16]]]:
-    no_tokens = np.empty((0, dim), dtype=np.float16)
+def _encoded_batches(
+    encoder: TextEncoder, texts: Sequence[str], contexts: Sequence[PassageContext | None], dim: int
+) -> Iterator[list[NDArray[np.float16]]]:
     for start in range(0, len(texts), _BATCH):
-        batch = texts[start : start + _BATCH]
-        with_words = [text for text in batch if has_visible(text)]
+        batch = slice(start, start + _BATCH)
         with muted_warnings():
-            encoded = encoder.encode_documents(with_words) if with_words else []
-        _check_count(encoder, encoded, with_words)
-        vectors = (stored_vectors(rows, f"encoder {encoder.name!r}", dim) for rows in encoded)
-        yield [next(vectors) if has_visible(text) else no_tokens for text in batch]
+            yield _encoded(encoder, texts[batch], contexts[batch], dim)
 
 
-def _check_count(encoder: TextEncoder, encoded: Sequence[object], texts: Sequence[str]) -> None:
+def _encoded(
+    encoder: TextEncoder, texts: Sequence[str], contexts: Sequence[PassageContext | None], dim: int
+) -> list[NDArray[np.float16]]:
+    vectors = [np.empty((0, dim), dtype=np.float16)] * len(texts)
+    alone = []
+    in_context: dict[int, list[tuple[int, PassageContext]]] = {}
+    for i, (text, context) in enumerate(zip(texts, contexts, strict=True)):
+        if context is not None:
+            in_context.setdefault(id(context.text), []).append((i, context))
+        elif has_visible(text):
+            alone.append(i)
+    for passages in in_context.values():
+        spans = [(context.start, context.end) for _, context in passages]
+        rows = passage_encoder(encoder)(passages[0][1].text, spans, allow_empty=True)
+        _check_count(encoder, rows, spans)
+        for (i, _), passage in zip(passages, rows, strict=True):
+            vectors[i] = stored_vectors(passage, f"encoder {encoder.name!r}", dim)
+            # Of a word without end, all may be one token, which is another passage's.
+            if not len(passage) and has_visible(texts[i]):
+                alone.append(i)
+    encoded = encoder.encode_documents([texts[i] for i in alone]) if alone else []
+    _check_count(encoder, encoded, alone)
+    for i, document in zip(alone, encoded, strict=True):
+        vectors[i] = stored_vectors(document, f"encoder {encoder.name!r}", dim)
+    return vectors
+
+
+def passage_encoder(encoder: TextEncoder) -> Any:
+    """Return an encoder's method `encode_passages`, which late chunking needs.
+
+    Raises:
+        EncoderError: it has none.
+    """
+    method = getattr(encoder, "encode_passages", None)
+    if method is None:
+        raise EncoderError(
+            f'encoder {encoder.name!r}: does not encode passages in their context (a method "encode_passages"), which '
+            "late chunking needs; use an encoder of Serotine's, or cut texts without it"
+        )
+    return method
+
+
+def _check_count(encoder: TextEncoder, encoded: Sequence[object], texts: Sequence[object]) -> None:
     if len(encoded) != len(texts):
         raise EncoderError(
             f"encoder {encoder.name!r}: must return one array per text, {len(texts):,}, got {len(encoded):,}"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport, unknown_fix
+from serotine.cutting import PassageContext
 from serotine.errors import (
     DuplicateIdError,
     IndexDamagedError,
@@ -60,12 +61,14 @@ class _Batch:
         replaced: numbers of the documents that they replace.
         coverage: rows of the texts that the encoder does not read whole, or does not know the words of.
         report: the counts of these.
+        contexts: what each text is encoded in, None for one that is encoded alone; empty where all are.
     """
 
     documents: DocumentBatch
     replaced: list[int]
     coverage: list[CoverageRow]
     report: CoverageReport
+    contexts: Sequence[PassageContext | None] = ()
 
 
 class Writer:
@@ -185,13 +188,15 @@ class Writer:
                 )
                 for update in updates:
                     documents.validate_metadata(list(update.changed_metadata.values()), self._store.settings.filterable)
+                batch = replace(batch, contexts=_contexts(updates))
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
             if staged is not None and staged.ids:
                 batch = self._prepare(
                     staged.ids, staged.texts, metadata=staged.metadata, upsert=True, replace_passages=False
                 )
-                self._insert(replace(batch, replaced=[]), staged_for=staged.record.name)
+                batch = replace(batch, replaced=[], contexts=_contexts([staged]))
+                self._insert(batch, staged_for=staged.record.staging_name)
                 report.merge(batch.report)
             if expected_documents is None:
                 if self._store.sources.has_staged():
@@ -406,7 +411,7 @@ class Writer:
         number = store.catalog.next_number()
         record: SegmentRecord | None = None
         if batch.ids:
-            vectors = self._vectors(batch, show_progress)
+            vectors = self._vectors(prepared, show_progress)
             record = write_vectors(store.new_file(VECTORS), number, store.settings.dim, vectors)
         # It takes a second, in which no other process could commit.
         load_model_for(text for text in batch.texts if text)
@@ -423,11 +428,12 @@ class Writer:
         self._building += time.monotonic() - started
         _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(prepared.replaced))
 
-    def _vectors(self, batch: DocumentBatch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
+    def _vectors(self, prepared: _Batch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
+        batch = prepared.documents
         if batch.vectors is not None:
             return iter(batch.vectors)
-        texts = batch.stored_texts
-        return encode_documents(self._encoder.get(), texts, self._store.settings.dim, show_progress=show_progress)
+        encoder, dim = self._encoder.get(), self._store.settings.dim
+        return encode_documents(encoder, batch.stored_texts, dim, prepared.contexts, show_progress=show_progress)
 
     def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a batch without the documents that are already in the index."""
@@ -459,6 +465,10 @@ class Writer:
     def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:
         if report.truncated or report.unknown:
             warn_about_coverage(report, self._encoder.get().name, long_texts)
+
+
+def _contexts(updates: Sequence[SourceUpdate]) -> list[PassageContext | None]:
+    return [context for update in updates for context in update.contexts or [None] * len(update.ids)]
 
 
 def warn_about_coverage(report: CoverageReport, encoder: str, long_texts: LongTexts) -> None:

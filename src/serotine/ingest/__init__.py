@@ -9,7 +9,7 @@ from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
-from serotine.ingest.ingest import Ingest, update
+from serotine.ingest.ingest import Ingest, previous_chunking, update
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import check_is_no_index, list_files, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
@@ -44,6 +44,7 @@ __all__ = [
     "file_type",
     "list_files",
     "parquet_batches",
+    "previous_chunking",
     "read",
     "read_lines",
     "sample_texts",

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from serotine.ingest.collisions import Holder, TakenIdError
+from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.sources import SourceFile
@@ -58,6 +59,8 @@ def compare_documents(
     is_free: IsFree,
     names: Mapping[str, str] = _NO_NAMES,
     deletions: Deletions | None = None,
+    contexts: StoredContexts | None = None,
+    is_late: bool = False,
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
 
@@ -69,6 +72,8 @@ def compare_documents(
         is_free: returns whether the file may have ids of another one, as `NewIds.are_free` does.
         names: names of the files that are read, by the keys that an index records.
         deletions: of the file, with its earlier documents already applied.
+        contexts: those of the passages that the index has; None: they do not matter.
+        is_late: whether passages are encoded in their context.
 
     Raises:
         TakenIdError: the index has another document with one of the ids.
@@ -106,6 +111,9 @@ def compare_documents(
             if entry.source == file.key and deletions is not None and deletions.apply_to(document):
                 changes.deleted.add(document.id)
                 continue
+            changes.store.append(document)
+            continue
+        if contexts is not None and not contexts.has(document, entry, is_late=is_late):
             changes.store.append(document)
             continue
         changes.unchanged += 1

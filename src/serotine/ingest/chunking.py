@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serotine.cutting import MIN_TOKENS, Cutter, Spans, default_length, default_overlap, max_characters, stripped
-from serotine.errors import invalid
+from serotine.errors import check_flags, invalid
 from serotine.ingest.cut_cache import Chunk, CutCache, CutList, digest_of
 from serotine.ingest.extract import Extract, Section
 from serotine.wording import worded
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TINY_DIVISOR = 4
 # Characters of a long text that are cut at once.
 _PORTION = 1 << 17
+# What is recorded of late chunking, after tokens and overlap.
+_LATE = "/late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +32,40 @@ class Chunking:
     Attributes:
         tokens: maximum tokens of a passage; None: texts stay whole.
         overlap: about how many tokens a passage shares with the one before it in the same section.
+        late: whether passages are encoded with the text around them (late chunking), and so share none.
     """
 
     tokens: int | None
     overlap: int = 0
+    late: bool = False
 
     def __post_init__(self) -> None:
+        check_flags(late=self.late)
+        if self.late and self.tokens is None:
+            raise invalid(_tokens(), "a number with late chunking", self.tokens, fix="texts that stay whole need none")
+        if self.late and self.overlap:
+            fix = worded("omit it", http="omit it", command="omit it, or add --no-late-chunking")
+            raise invalid(_overlap(), "0 with late chunking", self.overlap, fix=fix)
         if self.tokens is not None and self.tokens < MIN_TOKENS:
             raise invalid(_tokens(), f"at least {MIN_TOKENS}", self.tokens)
         if self.tokens is not None and not 0 <= self.overlap <= self.tokens // 2:
-            raise invalid(
-                worded("overlap", http="overlap", command="--overlap"),
-                f"between 0 and half of {self.tokens} tokens",
-                self.overlap,
-            )
+            raise invalid(_overlap(), f"between 0 and half of {self.tokens} tokens", self.overlap)
 
     def __str__(self) -> str:
-        return "whole" if self.tokens is None else f"{self.tokens}/{self.overlap}"
+        return "whole" if self.tokens is None else f"{self.tokens}/{self.overlap}{_LATE if self.late else ''}"
 
     @classmethod
     def parse(cls, value: str) -> Chunking:
         """Parse what `str` returns, and what an index records after a space."""
-        tokens, slash, overlap = value.partition(" ")[0].partition("/")
-        return cls(int(tokens), int(overlap)) if slash else cls(None)
+        chunking = value.partition(" ")[0]
+        tokens, slash, overlap = chunking.removesuffix(_LATE).partition("/")
+        return cls(int(tokens), int(overlap), chunking.endswith(_LATE)) if slash else cls(None)
 
     @classmethod
-    def of(cls, tokens: int | None, overlap: int | None, encoder: TextEncoder) -> Chunking:
+    def of(cls, tokens: int | None, overlap: int | None, encoder: TextEncoder, *, late: bool = False) -> Chunking:
         """Return the given chunking, or the default of the encoder: 256 tokens if it reads that many, an eighth shared.
+
+        With late chunking, none is shared.
 
         Raises:
             ValueError: the encoder reads fewer tokens, or the overlap is more than half of them.
@@ -65,11 +74,17 @@ class Chunking:
         if tokens is not None and limit is not None and tokens > limit:
             raise invalid(_tokens(), f"at most {limit}, the tokens that {encoder.name!r} reads", tokens)
         length = tokens if tokens is not None else default_length(limit)[0]
-        return cls(length, default_overlap(length) if overlap is None else overlap)
+        if overlap is None:
+            overlap = 0 if late else default_overlap(length)
+        return cls(length, overlap, late)
 
 
 def _tokens() -> str:
     return worded("tokens", http="tokens", command="--chunk-tokens")
+
+
+def _overlap() -> str:
+    return worded("overlap", http="overlap", command="--overlap")
 
 
 class Chunker:

@@ -13,6 +13,7 @@ from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord, SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.file_records import with_collisions
@@ -81,6 +82,7 @@ class Commits:
         self._removed_ids: set[str] = set()
         self._stored_ids: set[str] = set()
         self._coverage = CoverageReport()
+        self._contexts = StoredContexts(index)
 
     def run(self) -> IngestReport:
         """Store and remove documents until the index matches the files of the plan."""
@@ -130,10 +132,9 @@ class Commits:
             self._commit()
 
     def _store_file(self, change: FileChange) -> None:
-        # A new file has no earlier version that readers could see mixed with it, so it may take several commits. The
-        # documents of a changed one are staged.
-        is_splittable = not self._is_held and (change.previous is None or change.previous.digest is None)
-        staged = {} if is_splittable else self._index.sources.staged(change.record.name)
+        # The documents of a changed file are staged.
+        is_splittable = not self._is_held and change.is_splittable
+        staged = {} if is_splittable else self._index.sources.staged(change.record)
         # In the transaction of the first document that is taken: what is unchanged is not read again.
         self._pending += [SourceUpdate(with_collisions(record)) for record in self._losers(change)]
         update = SourceUpdate(change.record)
@@ -149,6 +150,8 @@ class Commits:
                 upsert=self._upsert,
                 is_free=change.takes_from,
                 deletions=deletions,
+                contexts=self._contexts,
+                is_late=self._reader.is_late,
             )
             ids.update(document.id for document in batch if document.id not in changes.deleted)
             update.claimed += changes.claimed
@@ -159,7 +162,9 @@ class Commits:
             self._replaced += len(changes.store) - changes.new
             for document in changes.store:
                 entry = staged.get(document.id)
-                if entry is not None and entry.matches(document.id, document.text, document.metadata):
+                is_staged = entry is not None and entry.matches(document.id, document.text, document.metadata)
+                # Of one in a context, the rest may have changed since.
+                if is_staged and document.group is None:
                     # Encoded by a run that was interrupted.
                     update.staged.append(document.id)
                     self._added += 1
@@ -176,6 +181,7 @@ class Commits:
                 update.ids.append(document.id)
                 update.texts.append(document.text)
                 update.metadata.append(document.metadata)
+                update.contexts.append(document.context)
                 size += document.size
         if read_state(change.file) != change.state:
             raise InputFileError(f"{change.file.name}: changed while it was read; run again")
@@ -199,9 +205,9 @@ class Commits:
 
     def _stage(self, update: SourceUpdate, size: int) -> None:
         """Store the documents of an update ahead of it, and what is pending, unless that is held."""
-        staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata)
+        staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata, update.contexts)
         update.staged += update.ids
-        update.ids, update.texts, update.metadata = [], [], []
+        update.ids, update.texts, update.metadata, update.contexts = [], [], [], []
         if self._is_held:
             self._write([], len(staged.ids), size, staged)
         else:

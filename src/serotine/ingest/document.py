@@ -6,9 +6,9 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serotine.cutting import new_names, with_own
+from serotine.cutting import PassageContext, new_names, with_own
 from serotine.errors import InputFileError
 from serotine.ingest.fields import (
     ID_FIELDS,
@@ -22,6 +22,9 @@ from serotine.ingest.fields import (
 )
 from serotine.texts import has_visible, is_text
 from serotine.wording import worded
+
+if TYPE_CHECKING:
+    from serotine.ingest.context import PassageGroup
 
 # From here on not every integer is a float.
 _MAX_EXACT = 1 << 53
@@ -41,6 +44,8 @@ class Document:
         added: the members of `metadata` that are no fields of a record: its title, and where in its file it is.
         renamed: new names of a record's own fields that have the name of one of these.
         unused: fields whose names mean the text, the title or the id, by the field of that meaning which is used.
+        group: the passages that it is encoded with; None for a text that is encoded alone.
+        place: its place among them.
     """
 
     id: str
@@ -52,6 +57,13 @@ class Document:
     added: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     unused: Mapping[str, str] = field(default_factory=dict)
+    group: PassageGroup | None = None
+    place: int = 0
+
+    @property
+    def context(self) -> PassageContext | None:
+        """What its text is encoded in; None for one that is encoded alone."""
+        return None if self.group is None else self.group.context(self.place)
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from serotine.cutting import PASSAGE_FIELDS, new_names, passage_id, passage_meta
 from serotine.errors import InputFileError
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
+from serotine.ingest.context import in_context
 from serotine.ingest.document import Document
 from serotine.ingest.extract import plain
 from serotine.ingest.field_names import FieldNames
@@ -63,6 +64,11 @@ class DocumentReader:
         is_given = self.fields is not None and (file.is_table or self.fields.encoding is not None)
         fields = file.fields(self.fields if self.fields is not None and is_given else recorded)
         return replace(fields, prefix_ids=True) if file.key in self.numbered and fields.id is None else fields
+
+    @property
+    def is_late(self) -> bool:
+        """Whether passages are encoded with the text around them."""
+        return self.chunker.chunking.late
 
     def is_text(self, file: SourceFile) -> bool:
         """Return whether a file is one text rather than many documents."""
@@ -175,7 +181,7 @@ class DocumentReader:
         if len(chunks) < 2:
             return [record]
         renamed = {**record.renamed, **new_names(record.metadata, PASSAGE_FIELDS)}
-        return [
+        passages = [
             replace(
                 record,
                 id=passage_id(record.id, number),
@@ -186,3 +192,4 @@ class DocumentReader:
             )
             for number, chunk in enumerate(chunks, 1)
         ]
+        return list(in_context(passages, record.text)) if self.is_late else passages

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.commits import OnProgress
+from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.plan import Plan
@@ -81,11 +82,19 @@ def estimate(
 
 
 def _texts_to_store(plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
+    contexts = StoredContexts(index)
     for change in plan.changes:
         deletions = Deletions.of(index, change.deleted_from)
         for batch in batched(reader.planned(change), _BATCH):
             changes = compare_documents(
-                index, change.file, batch, upsert=upsert, is_free=change.takes_from, deletions=deletions
+                index,
+                change.file,
+                batch,
+                upsert=upsert,
+                is_free=change.takes_from,
+                deletions=deletions,
+                contexts=contexts,
+                is_late=reader.is_late,
             )
             if changes.store:
                 yield [document.text for document in changes.store]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
 from serotine.errors import check_flags
+from serotine.index import passage_encoder
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.document_reader import RECORDS, DocumentReader
@@ -173,6 +174,9 @@ class Ingest:
         self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None
     ) -> tuple[Plan, DocumentReader]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder), self._on_step)
+        if chunker.chunking.late:
+            # Before anything is read.
+            passage_encoder(self._encoder)
         filterable = self._filterable if index is None else index.stats().filterable
         recorded = recorded_fields(index)
         reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded, self._on_step)

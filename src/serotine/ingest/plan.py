@@ -11,6 +11,7 @@ from typing import Any
 from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, MissingExtraError
 from serotine.index import SourceRecord
+from serotine.ingest.chunking import Chunking
 from serotine.ingest.leftovers import Leftovers
 from serotine.ingest.rows import SkippedRows
 from serotine.ingest.sources import SourceFile
@@ -75,6 +76,18 @@ class FileChange:
     collisions: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     deleted_from: tuple[str, ...] = ()
+
+    @property
+    def is_splittable(self) -> bool:
+        """Whether its documents may be stored in several commits.
+
+        A new file has no earlier version that readers could see mixed with it; but what is there of one must not become
+        a part that has its context beside a part that has none.
+        """
+        if self.previous is None:
+            return True
+        splittings = (self.previous.splitting, self.record.splitting)
+        return self.previous.digest is None and len({Chunking.parse(splitting).late for splitting in splittings}) == 1
 
     def takes_from(self, owner: str, _ids: Sequence[str], _has_text: bool) -> bool:
         """Return whether it was planned that the file takes ids of another file's record."""

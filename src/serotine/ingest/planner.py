@@ -14,6 +14,7 @@ from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents, conflicts
 from serotine.ingest.collisions import Collisions, Holder, RowNumbersError, TakenIdError
 from serotine.ingest.commits import OnProgress
+from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.document_reader import DocumentReader
@@ -71,6 +72,7 @@ class Planner:
         self._ids: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._owned: NewIds
+        self._contexts: StoredContexts
         self._skipped_rows: list[SkippedRows] = []
         self._problems: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
@@ -94,6 +96,7 @@ class Planner:
         """Read the files of sources, and return what an update has to do."""
         listing = list_known_files(self._index, sources, self._selection, allow_empty=self._allow_empty)
         records = {} if self._index is None else self._index.sources.all()
+        self._contexts = StoredContexts(self._index, records)
         files = [as_recorded(file, records) for file in listing.files.values()]
         for file in files:
             listing.files.setdefault(file.key, file)
@@ -340,7 +343,15 @@ class Planner:
                 if duplicate is not None:
                     raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
             changes = compare_documents(
-                self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names, deletions=deletions
+                self._index,
+                file,
+                batch,
+                upsert=self._upsert,
+                is_free=is_free,
+                names=names,
+                deletions=deletions,
+                contexts=self._contexts,
+                is_late=self._reader.is_late,
             )
             for document in batch:
                 if document.id not in changes.deleted:

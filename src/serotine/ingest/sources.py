@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
+from serotine.cutting import passage_id
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
+from serotine.ingest.context import in_context
 from serotine.ingest.decoding import decode
 from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract, with_lead
@@ -141,10 +143,16 @@ class SourceFile:
             return
         chunks = chunker.chunks(extract)
         first = list(islice(chunks, 2))
-        for number, chunk in enumerate(chain(first, chunks), 1):
-            metadata = {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name}
-            id_ = name if len(first) == 1 else f"{name}#{number}"
-            yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
+        passages = (
+            Document(
+                name if len(first) == 1 else passage_id(name, number),
+                extract.text[chunk.start : chunk.end],
+                {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name},
+                name,
+            )
+            for number, chunk in enumerate(chain(first, chunks), 1)
+        )
+        yield from in_context(passages, extract.text) if chunker.chunking.late else passages
 
 
 def _without_expansion(rows: Iterator[ReadRow], name: str, file_bytes: int) -> Iterator[ReadRow]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serotine.cutting import PassageContext
 from serotine.index.store import deleted_table, passages, staging
 from serotine.index.store.deleted_table import DeletedDocument
 from serotine.index.store.settings import decoded_metadata
@@ -53,6 +54,11 @@ class SourceRecord:
     splitting: str
     report: str = ""
 
+    @property
+    def staging_name(self) -> str:
+        """The name that documents are staged under: split in another way, they may have other vectors."""
+        return f"{self.name}\n{self.splitting}"
+
 
 @dataclass(slots=True)
 class SourceUpdate:
@@ -63,6 +69,7 @@ class SourceUpdate:
         ids: documents to insert, replacing those of the same ids.
         texts: their texts.
         metadata: their metadata.
+        contexts: what their texts are encoded in, None for one that is encoded alone; empty where all are.
         claimed: ids of unchanged documents of the index that become this source's.
         removed: ids of documents of this source that the file no longer contains.
         displaced: ids of documents from elsewhere that these replace under other ids.
@@ -75,6 +82,7 @@ class SourceUpdate:
     ids: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
+    contexts: list[PassageContext | None] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     displaced: list[str] = field(default_factory=list)
@@ -153,10 +161,11 @@ class Sources:
         with self._reading() as connection:
             return {document: list(ids) for document, ids in passages.numbers(connection, documents).items()}
 
-    def staged(self, name: str) -> dict[str, CatalogEntry]:
+    def staged(self, record: SourceRecord) -> dict[str, CatalogEntry]:
         """Return the catalog's entries of a file's staged documents by id."""
         with self._reading() as connection:
-            return {id_: CatalogEntry(name, checksum) for id_, checksum in staging.checksums(connection, name).items()}
+            checksums = staging.checksums(connection, record.staging_name)
+            return {id_: CatalogEntry(record.name, checksum) for id_, checksum in checksums.items()}
 
     def has_staged(self) -> bool:
         """Return whether any file has staged documents."""

@@ -162,7 +162,7 @@ class Transaction:
         """Record sources whose documents were just inserted; remove the sources `removed` with their documents."""
         source_catalog.ensure_schema(self._connection)
         for update in updates:
-            staging.activate(self._connection, update.record.name, update.staged)
+            staging.activate(self._connection, update.record.staging_name, update.staged)
             source_catalog.record(self._connection, update)
             self._change_metadata(update.changed_metadata)
         # After every source has claimed its documents: a document that left one file may have moved to another.

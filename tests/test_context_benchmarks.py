@@ -1,0 +1,37 @@
+"""The benchmarks of late chunking and of a pooled vector rank and weight as they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.scripts import load_script
+
+pytest.importorskip("ir_measures")
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+LATE = load_script(BENCHMARKS / "late_chunking.py", "late_chunking_benchmark")
+
+
+def test_a_document_ranks_by_its_best_passage() -> None:
+    scores, owners = np.array([5.0, 4.0, 3.0, 2.0], np.float32), np.array([1, 1, 0, 2])
+    assert LATE.ranked(scores, owners, ["a", "b", "c"]) == {"b": 5.0, "a": 3.0, "c": 2.0}
+
+
+def test_late_and_ordinary_passages_of_a_collection(tmp_path: Path) -> None:
+    pytest.importorskip("serotine_mini")
+    from serotine import Encoder
+
+    texts = ["Bats hunt at night. " * 12, "Owls hunt at night. " * 12, ""]
+    (tmp_path / "qrels").mkdir()
+    records = [{"_id": str(i), "title": "T" * (i == 0), "text": text} for i, text in enumerate(texts)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "bats"}\n')
+    (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t0\t1\n")
+    figures = LATE.measure("mini", Encoder(), [16], tmp_path, tmp_path)
+    assert [row["system"] for row in figures["rows"]] == ["chunks", "late", "titles"]
+    assert all(row["nDCG@10"] == 1 for row in figures["rows"])
+    # Read from the cache.
+    assert LATE.measure("mini", Encoder(), [16], tmp_path, tmp_path) == figures

@@ -27,9 +27,10 @@ from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
 
 EXPANDED = {"query_expansion": {"strategy": "fixed", "attend": True, "token": None, "length": 32}}
 MADE: dict[str, Callable[[Path], Path]] = {
-    "bert": lambda f: checkpoints.pylate(f, layers=3),
+    "bert": lambda f: checkpoints.pylate(f, layers=2),
     "xlm-roberta": lambda f: checkpoints.pylate(f, "xlm-roberta", do_query_expansion=False),
-    "modernbert": lambda f: checkpoints.pylate(f, "modernbert"),
+    "jina": lambda f: checkpoints.stanford(f, "jina"),
+    "modernbert": lambda f: checkpoints.pylate(f, "modernbert", layers=3),
     "pplx": lambda f: checkpoints.sentence_transformers(
         f, "pplx", transformer={**EXPANDED, "document_length": 40}, prompts={"query": "[Q] ", "document": "[D] "}
     ),

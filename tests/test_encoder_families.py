@@ -21,6 +21,7 @@ from serotine.errors import EncoderError
 COMPILED, SUPPORTED = _core.encoder_instruction_sets()
 ARCHITECTURES = {
     "bert": encoder_reference.bert(positions=300),
+    "bert with rotary positions": encoder_reference.bert(positions=300, theta=10_000.0),
     "modernbert": encoder_reference.modernbert(),
     "modernbert with biases": encoder_reference.modernbert(norm_bias=True, attention_bias=True, feed_bias=True),
     "qwen3": encoder_reference.qwen3(),
@@ -30,6 +31,11 @@ QWEN3 = {
     "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 3072, "hidden_act": "silu", "rms_norm_eps": 1e-6,
     "rope_theta": 1_000_000, "rope_scaling": None, "max_position_embeddings": 32768, "attention_bias": False,
     "use_sliding_window": False, "sliding_window": None, "tie_word_embeddings": True,
+}  # fmt: skip
+JINA = {
+    "vocab_size": 250004, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "intermediate_size": 4096, "hidden_act": "gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 8194,
+    "position_embedding_type": "rotary", "type_vocab_size": 1, "pad_token_id": 1, "lora_adaptations": None,
 }  # fmt: skip
 MODERNBERT = {
     "vocab_size": 50370, "hidden_size": 768, "num_hidden_layers": 22, "num_attention_heads": 12,
@@ -156,6 +162,11 @@ def test_the_published_configurations_are_covered() -> None:
     modernbert = read_architecture(Config("modernbert", MODERNBERT))
     assert (modernbert.reach, modernbert.theta, modernbert.local_theta) == (64, 160_000.0, 10_000.0)
     assert [i for i, local in enumerate(modernbert.local_layers) if not local] == list(range(0, 22, 3))
+    # Ettin's, the base of mxbai-edge-colbert.
+    ettin = read_architecture(Config("modernbert", MODERNBERT | {"position_embedding_type": "sans_pos"}))
+    assert ettin == modernbert
+    jina = read_architecture(Config("xlm-roberta", JINA))
+    assert (jina.head_dim, jina.longest, jina.theta, jina.pre_norm, jina.gated) == (64, 8194, 10_000.0, False, False)
     # As transformers 5 writes the same.
     rope = {
         "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
@@ -218,6 +229,24 @@ def test_configurations_of_qwen3_that_are_not_covered(changes: dict[str, Any], m
 def test_configurations_of_modernbert_that_are_not_covered(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(NotCoveredError, match=message):
         read_architecture(Config("modernbert", MODERNBERT | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position_embedding_type": "alibi"}, "position_embedding_type 'alibi'; the native backend has 'absolute', "),
+        ({"rotary_emb_interleaved": True}, "rotary_emb_interleaved True: not supported with rotary positions"),
+        ({"rotary_emb_scale_base": 512}, "rotary_emb_scale_base 512: not supported"),
+        ({"rotary_emb_dim": 32}, "rotary_emb_dim 32: not supported"),
+        ({"lora_adaptations": ["retrieval.query"]}, r"lora_adaptations \['retrieval.query'\]: not supported"),
+        ({"rotary_emb_base": "x"}, "rotary_emb_base 'x': must be a number above 0"),
+        ({"hidden_act": "relu"}, "activation 'relu'; "),
+        ({"num_attention_heads": 24}, "24 heads of 1024 dimensions; "),
+    ],
+)
+def test_configurations_of_rotary_xlm_roberta_that_are_not_covered(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(NotCoveredError, match=message):
+        read_architecture(Config("xlm-roberta", JINA | changes))
 
 
 def test_rows_are_paired_and_back() -> None:

@@ -59,6 +59,7 @@ CASES: dict[str, Make] = {
     "stanford, expansion attended": lambda f: checkpoints.stanford(
         f, attend_to_mask_tokens=True, mask_punctuation=False, query_maxlen=16
     ),
+    "stanford, xlm-r with rotary positions": lambda f: checkpoints.stanford(f, "jina", attend_to_mask_tokens=True),
     "v6": lambda f: checkpoints.sentence_transformers(
         f,
         transformer={**expansion(), "document_length": 40},
@@ -109,6 +110,8 @@ def reference(folder: Path) -> Any:
     from sentence_transformers import MultiVectorEncoder
 
     qwen3.register_qwen3()
+    if json.loads((folder / "config.json").read_text()).get("position_embedding_type") == "rotary":
+        folder = checkpoints.under_transformers_name(folder)
     return MultiVectorEncoder(str(folder), device="cpu")
 
 

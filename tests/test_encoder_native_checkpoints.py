@@ -30,6 +30,7 @@ TEXTS = ["Bats fly at night.", "a", "Große Fledermäuse 東京 🦇", "The sero
 FAMILIES: dict[str, tuple[dict[str, int], str, str]] = {
     "bert": ({"num_attention_heads": 1}, "4 heads of 32 dimensions", "attention.self.key.weight"),
     "modernbert": ({"num_attention_heads": 1}, "4 heads of 32 dimensions", "attn.Wqkv.weight"),
+    "jina": ({"num_attention_heads": 1}, "4 heads of 32 dimensions", "mixer.Wqkv.weight"),
     "pplx": ({"head_dim": 32}, "heads of a multiple of 32, got 16", "self_attn.k_proj.weight"),
 }
 
@@ -88,7 +89,10 @@ def test_an_index_does_not_mix_8_bits_with_float32(tmp_path: Path) -> None:
     [
         ({"num_attention_heads": 4}, "4 heads of 32 dimensions; the native backend has heads of a multiple of 32"),
         ({"hidden_act": "relu"}, "activation 'relu'; the native backend has gelu, "),
-        ({"position_embedding_type": "relative_key"}, "position embeddings 'relative_key'; "),
+        (
+            {"position_embedding_type": "relative_key"},
+            "position_embedding_type 'relative_key'; the native backend has 'absolute'",
+        ),
         ({"intermediate_size": 60}, "intermediate_size 60; the native backend has multiples of 32"),
         ({"is_decoder": True}, "a decoder; the native backend has encoders"),
     ],

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "bert": [{}, {"hidden_act": "gelu_new"}],
     "xlm-roberta": [{}],
+    "jina": [{}, {"rotary_emb_base": 500.0, "hidden_act": "gelu_new"}],
     "modernbert": [
         {},
         {"local_attention": 6, "global_attn_every_n_layers": 2},
@@ -42,10 +43,13 @@ def round_to_8_bits(folder: Path) -> None:
     """Round every matrix of the backbone to what the native backend makes of it."""
     file = folder / "model.safetensors"
     tensors = load_file(file)
+    # Where positions are rotary, the token type's vector is added to those of the words first.
+    types = tensors["embeddings.token_type_embeddings.weight"][0] if "emb_ln.weight" in tensors else torch.zeros(1)
     for name, tensor in tensors.items():
         if tensor.ndim == 2 and "position" not in name and "token_type" not in name:
-            levels, scales = quantize_rows(tensor.numpy())
-            tensors[name] = torch.from_numpy(levels * scales[:, None])
+            shift = types if "word_embeddings" in name else torch.zeros(1)
+            levels, scales = quantize_rows((tensor + shift).numpy())
+            tensors[name] = torch.from_numpy(levels * scales[:, None]) - shift
     save_file(tensors, file, metadata={"format": "pt"})
 
 

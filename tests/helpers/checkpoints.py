@@ -17,6 +17,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import (
     BertConfig,
     BertModel,
+    JinaEmbeddingsV3Config,
+    JinaEmbeddingsV3Model,
     Lfm2Config,
     Lfm2Model,
     ModernBertConfig,
@@ -44,6 +46,14 @@ TEXTS = [
 ]
 BERT_TOKENIZER = Path(__file__).parents[2] / "src/serotine/serving/mcp/tokenizer.json"
 HIDDEN = 32
+_JINA_MARKERS = ("[QueryMarker]", "[DocumentMarker]")
+# Names of tensors in transformers, and those published.
+_JINA_NAMES = {
+    "embeddings.LayerNorm": "emb_ln",
+    "self_attn.o_proj": "mixer.out_proj",
+    "post_attention_layernorm": "norm1",
+    "post_mlp_layernorm": "norm2",
+}
 _SIZES: dict[str, Any] = {
     "hidden_size": HIDDEN,
     "num_hidden_layers": 2,
@@ -56,6 +66,7 @@ _SIZES: dict[str, Any] = {
 NATIVE_SIZES: dict[str, dict[str, Any]] = {
     "bert": {"num_attention_heads": 1},
     "xlm-roberta": {"num_attention_heads": 1},
+    "jina": {"hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3},
     # Layers 0 and 3 attend to all tokens, the others to four on each side.
     "modernbert": {"hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 5, "local_attention": 8},
     # 4 heads of 32 in states of 64, which share two heads of keys and values.
@@ -133,15 +144,21 @@ def backbone(kind: str, folder: Path, **changes: Any) -> None:
         )
         specials = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
         write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", **specials)
+    elif kind == "jina":
+        tokenizer = xlmr_tokenizer()
+        tokenizer.add_special_tokens([AddedToken(marker, normalized=False) for marker in _JINA_MARKERS])
+        specials = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+        write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", **specials)
+        _write_jina(folder, tokenizer.get_vocab_size(), **common)
+        return
     elif kind == "modernbert":
         tokenizer = bytes_tokenizer("[CLS]", "[SEP]", ("[PAD]", "[MASK]", "[UNK]"))
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=True), AddedToken("[D] ", normalized=True)])
         model = ModernBertModel(
             ModernBertConfig(
                 vocab_size=tokenizer.get_vocab_size(),
-                max_position_embeddings=128,
                 pad_token_id=tokenizer.token_to_id("[PAD]"),
-                **common,
+                **{"max_position_embeddings": 128, **common},
             )
         )
         specials = {
@@ -183,6 +200,51 @@ def backbone(kind: str, folder: Path, **changes: Any) -> None:
         (folder / "configuration.py").write_text("raise SystemExit('remote code ran')\n")
 
 
+def _write_jina(folder: Path, vocabulary: int, rotary_emb_base: float = 10_000.0, **sizes: Any) -> None:
+    """Write an XLM-R with rotary positions in the published layout, that of flash attention."""
+    sizes = {"vocab_size": vocabulary, "max_position_embeddings": 130, "type_vocab_size": 1, **sizes}
+    rope = {"rope_type": "default", "rope_theta": rotary_emb_base}
+    states = JinaEmbeddingsV3Model(JinaEmbeddingsV3Config(rope_parameters=rope, **sizes)).state_dict()
+    tensors = {}
+    for name, value in states.items():
+        if ".q_proj." in name:
+            parts = [states[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            name, value = name.replace("self_attn.q_proj", "mixer.Wqkv"), torch.cat(parts)
+        elif ".k_proj." in name or ".v_proj." in name:
+            continue
+        for theirs, published in _JINA_NAMES.items():
+            name = name.replace(theirs, published)
+        tensors[f"encoder.{name}" if name.startswith("layers.") else name] = value.contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    code = "jinaai/xlm-roberta-flash-implementation--"
+    config = {
+        "model_type": "xlm-roberta",
+        "architectures": ["XLMRobertaModel"],
+        "auto_map": {"AutoModel": f"{code}modeling_xlm_roberta.XLMRobertaModel"},
+        "position_embedding_type": "rotary",
+        "rotary_emb_base": rotary_emb_base,
+        "use_flash_attn": True,
+        "lora_adaptations": None,
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": 1,
+        **sizes,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def under_transformers_name(folder: Path) -> Path:
+    """Return a copy of a checkpoint of jina's under the model type that transformers has for it."""
+    copy = folder.with_name(f"{folder.name}-transformers")
+    shutil.copytree(folder, copy)
+    file = copy / "config.json"
+    config = json.loads(file.read_text())
+    rope = {"rope_type": "default", "rope_theta": config["rotary_emb_base"]}
+    for key in ("auto_map", "position_embedding_type"):
+        del config[key]
+    file.write_text(json.dumps(config | {"model_type": "jina_embeddings_v3", "rope_parameters": rope}))
+    return copy
+
+
 def write_dense(
     folder: Path,
     inputs: int,
@@ -213,20 +275,30 @@ def _modules(folder: Path, entries: list[tuple[str, str]]) -> None:
 
 
 def pylate(
-    folder: Path, kind: str = "bert", *, layers: int = 1, sizes: dict[str, Any] | None = None, **settings: Any
+    folder: Path,
+    kind: str = "bert",
+    *,
+    layers: int = 1,
+    dense: list[tuple[int, bool]] | None = None,
+    sizes: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Path:
-    """Write a checkpoint as PyLate does; `layers` are projections, `sizes` of the backbone."""
+    """Write a checkpoint as PyLate does.
+
+    `layers` is the number of projections, or `dense` has the outputs of each and whether it has a residual; `sizes`
+    are the backbone's.
+    """
     backbone(kind, folder, **(sizes or {}))
     entries = [("", "sentence_transformers.models.Transformer")]
     inputs = (sizes or {}).get("hidden_size", HIDDEN)
-    for i in range(layers):
-        outputs = 16 if i == layers - 1 else 48
-        write_dense(folder / f"{i + 1}_Dense", inputs, outputs, residual=i > 0, seed=i)
+    for i, (outputs, residual) in enumerate(dense or [(48, i > 0) for i in range(layers - 1)] + [(16, layers > 1)]):
+        write_dense(folder / f"{i + 1}_Dense", inputs, outputs, residual=residual, seed=i)
         entries.append((f"{i + 1}_Dense", "pylate.models.Dense.Dense"))
         inputs = outputs
     _modules(folder, entries)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 47, "do_lower_case": False}))
-    prefixes = {"bert": ("[unused0]", "[unused1]"), "xlm-roberta": ("<s>", "</s>")}.get(kind, ("[Q] ", "[D] "))
+    markers = {"bert": ("[unused0]", "[unused1]"), "xlm-roberta": ("<s>", "</s>"), "jina": _JINA_MARKERS}
+    prefixes = markers.get(kind, ("[Q] ", "[D] "))
     values = {
         "model_type": "ColBERT",
         "prompts": {},
@@ -243,17 +315,20 @@ def pylate(
     return folder
 
 
-def stanford(folder: Path, **metadata: Any) -> Path:
+def stanford(folder: Path, kind: str = "bert", *, sizes: dict[str, Any] | None = None, **metadata: Any) -> Path:
     """Write a checkpoint as Stanford's ColBERT does, but in safetensors."""
-    backbone("bert", folder)
-    model = BertModel.from_pretrained(folder)
+    backbone(kind, folder, **(sizes or {}))
+    file, hidden = folder / "model.safetensors", (sizes or {}).get("hidden_size", HIDDEN)
+    prefix = {"bert": "bert.", "jina": "roberta."}[kind]
     generator = torch.Generator().manual_seed(1)
-    tensors = {f"bert.{name}": value.contiguous() for name, value in model.state_dict().items()}
-    tensors["linear.weight"] = torch.randn(16, HIDDEN, generator=generator) / HIDDEN**0.5
-    save_file(tensors, folder / "model.safetensors")
+    tensors = {f"{prefix}{name}": value for name, value in load_file(file).items()}
+    tensors["linear.weight"] = torch.randn(16, hidden, generator=generator) / hidden**0.5
+    save_file(tensors, file)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
     values = {"query_maxlen": 32, "doc_maxlen": 40, "dim": 16, "mask_punctuation": True, "attend_to_mask_tokens": False}
+    if kind == "jina":
+        values |= {"query_token_id": _JINA_MARKERS[0], "doc_token_id": _JINA_MARKERS[1]}
     (folder / "artifact.metadata").write_text(json.dumps(values | metadata))
     return folder
 

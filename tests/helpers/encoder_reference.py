@@ -29,9 +29,10 @@ def bert(
     positions: int = 80,
     tanh: bool = False,
     first_position: int = 0,
+    theta: float | None = None,
 ) -> Architecture:
-    """Return a small BERT."""
-    return Architecture.bert(
+    """Return a small BERT, with rotary positions if they have a base."""
+    architecture = Architecture.bert(
         hidden=hidden,
         heads=heads,
         intermediate=intermediate,
@@ -41,6 +42,7 @@ def bert(
         tanh=tanh,
         first_position=first_position,
     )
+    return replace(architecture, theta=theta)
 
 
 def modernbert(**changes: Any) -> Architecture:

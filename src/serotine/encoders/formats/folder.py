@@ -89,7 +89,12 @@ class Checkpoint:
     @cached_property
     def config(self) -> SettingsFile:
         """The backbone's `config.json`."""
-        return SettingsFile(self.folder / self.backbone_folder / "config.json")
+        folder = self.folder / self.backbone_folder
+        if (folder / "adapter_config.json").is_file():
+            raise EncoderError(
+                f"{folder}: an adapter without its base model; merge it (merge_and_unload) and save it again"
+            )
+        return SettingsFile(folder / "config.json")
 
     @cached_property
     def model_type(self) -> str:

@@ -23,7 +23,6 @@ from serotine.wording import local_fix
 def reason_not_covered(spec: EncoderSpec) -> str | None:
     """Return why the native backend cannot run a checkpoint of weights, or None where it can."""
     try:
-        family_of(spec.backbone)
         config = _config(spec)
         if config.value("quantization_config") is not None:
             return "quantized weights; the native backend needs floating-point ones"
@@ -70,7 +69,7 @@ class _Tensors:
     """The backbone's tensors by their names without the prefix that some checkpoints have."""
 
     def __init__(self, spec: EncoderSpec, config: Config, architecture: Architecture) -> None:
-        family = family_of(spec.backbone)
+        family = family_of(config)
         self._files: dict[str, tuple[Path, str]] = {}
         for file in weight_files(spec.backbone_path):
             for stored in shapes(file):
@@ -93,8 +92,10 @@ class _Tensors:
             )
 
     def words(self, vocabulary: int) -> Words:
-        """Return the vectors of at least `vocabulary` words."""
+        """Return the vectors of at least `vocabulary` words, that of token type 0 added where positions are rotary."""
         rows = self._embeddings(self._family.words, self._config.vocabulary)
+        if self._family.positions is None and (types := self._segments()) is not None:
+            rows = rows + types[0]
         if vocabulary > len(rows):
             mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
             rows = np.concatenate([rows, np.tile(mean, (vocabulary - len(rows), 1))])
@@ -102,11 +103,15 @@ class _Tensors:
 
     def positions(self) -> NDArray[np.float32] | None:
         """Return the learned positions, the vector of token type 0 added."""
-        if self._family.positions is None or self._family.position_types is None:
+        types = self._segments()
+        if self._family.positions is None or types is None:
             return None
         rows = self._architecture.first_position + self._architecture.longest
-        types = self._embeddings(self._family.position_types, self._config.token_types)
         return np.ascontiguousarray(self._embeddings(self._family.positions, rows) + types[0])
+
+    def _segments(self) -> NDArray[np.float32] | None:
+        name = self._family.segments
+        return None if name is None else self._embeddings(name, self._config.token_types)
 
     def outer_norms(self) -> tuple[Norm | None, Norm | None]:
         """Return the normalizations of the embeddings and of the last states."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.encoders.native.architecture import Architecture
+from serotine.encoders.rotary_roberta import ROTARY, ROTARY_ROBERTA, rotary_base
 
 # Activations by their names in configurations.
 _GELU = {"gelu": "GELU", "gelu_new": "GELUTanh", "gelu_pytorch_tanh": "GELUTanh", "gelu_fast": "GELUTanh"}
@@ -18,6 +19,7 @@ _SILU = {"silu": "SiLU", "swish": "SiLU"}
 # The tables of rotary positions have as many rows.
 _MAX_POSITIONS = 131_072
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
+_ABSOLUTE = "absolute"
 
 
 class NotCoveredError(ValueError):
@@ -39,7 +41,8 @@ class Family:
         attention_norm, feed_norm: the normalizations.
         query_key_norms: those of queries and of keys, if any.
         embedding_norm, final_norm: those outside the layers, if any.
-        positions, position_types: the learned positions and token types, if any.
+        positions, segments: the learned positions, and the vectors of token types, if any.
+        position_kinds: values of "position_embedding_type" in configurations.
         prefixes: what tensors' names may start with.
     """
 
@@ -57,7 +60,8 @@ class Family:
     embedding_norm: str | None = None
     final_norm: str | None = None
     positions: str | None = None
-    position_types: str | None = None
+    segments: str | None = None
+    position_kinds: tuple[str, ...] = (_ABSOLUTE,)
     prefixes: tuple[str, ...] = ("model.",)
 
 
@@ -71,11 +75,11 @@ class Config:
 
     def __init__(self, model_type: str, values: dict[str, Any]) -> None:
         self.model_type = model_type
-        self._values = values
+        self.values = values
 
     def value(self, key: str, default: Any = None) -> Any:
         """Return a value; the default if it is absent or null."""
-        value = self._values.get(key)
+        value = self.values.get(key)
         return default if value is None else value
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 1) -> int:
@@ -124,7 +128,7 @@ class Config:
         """Reject a value that is present but not one of those allowed."""
         value = self.value(key)
         if value is not None and value not in allowed:
-            known = ", ".join(map(repr, allowed))
+            known = ", ".join(map(repr, allowed)) or "none"
             raise NotCoveredError(f"{key} {value!r}; the native backend has {known}")
 
     def rotary(self, section: dict[str, Any] | None, default: float | None) -> float:
@@ -158,9 +162,6 @@ def positive(key: str, value: Any) -> float:
 
 def _bert(config: Config) -> Architecture:
     activation = config.activation("hidden_act", _GELU, "gelu")
-    kind = config.value("position_embedding_type", "absolute")
-    if kind != "absolute":
-        raise NotCoveredError(f"position embeddings {kind!r}; the native backend has absolute ones")
     _require_encoder(config)
     hidden, heads = _equal_heads(config)
     first = first_position(config.model_type, config.integer("pad_token_id", 1, minimum=0))
@@ -179,9 +180,31 @@ def _bert(config: Config) -> Architecture:
     )
 
 
+def _rotary_roberta(config: Config) -> Architecture:
+    _require_encoder(config)
+    hidden, heads = _equal_heads(config)
+    try:
+        theta = rotary_base(config.values)
+    except ValueError as error:
+        raise NotCoveredError(str(error)) from None
+    if config.model_type == ROTARY_ROBERTA:
+        theta = config.rotary(config.value("rope_parameters"), 20_000.0)
+    return Architecture(
+        hidden=hidden,
+        heads=heads,
+        key_value_heads=heads,
+        head_dim=hidden // heads,
+        intermediate=config.integer("intermediate_size"),
+        longest=config.positions(8194),
+        epsilon=config.number("layer_norm_eps", 1e-5),
+        activation=config.activation("hidden_act", _GELU, "gelu"),
+        local_layers=(False,) * config.integer("num_hidden_layers", minimum=0),
+        theta=theta,
+    )
+
+
 def _modernbert(config: Config) -> Architecture:
     _require_encoder(config)
-    config.must_be("position_embedding_type", "absolute")
     hidden, heads = _equal_heads(config)
     config.must_be("head_dim", hidden // heads)
     config.must_be("rope_scaling")
@@ -271,7 +294,7 @@ FAMILIES = (
         architecture=_bert,
         words="embeddings.word_embeddings",
         positions="embeddings.position_embeddings",
-        position_types="embeddings.token_type_embeddings",
+        segments="embeddings.token_type_embeddings",
         embedding_norm="embeddings.LayerNorm",
         layer="encoder.layer.{}.",
         attention_in=(MATRICES["query"], MATRICES["key"], MATRICES["value"]),
@@ -282,9 +305,28 @@ FAMILIES = (
         feed_norm=NORMS["feed_norm"],
         prefixes=("model.", "bert.", "roberta."),
     ),
+    # In the layout of flash attention's own BERT.
+    Family(
+        model_types=("xlm-roberta", ROTARY_ROBERTA),
+        architecture=_rotary_roberta,
+        words="embeddings.word_embeddings",
+        segments="embeddings.token_type_embeddings",
+        position_kinds=(ROTARY,),
+        embedding_norm="emb_ln",
+        layer="encoder.layers.{}.",
+        attention_in=("mixer.Wqkv",),
+        attention_out="mixer.out_proj",
+        feed_in=("mlp.fc1",),
+        feed_out="mlp.fc2",
+        attention_norm="norm1",
+        feed_norm="norm2",
+        prefixes=("model.", "roberta."),
+    ),
     Family(
         model_types=("modernbert",),
         architecture=_modernbert,
+        # Ettin's and mmBERT's is "sans_pos": the same model.
+        position_kinds=(_ABSOLUTE, "sans_pos"),
         words="embeddings.tok_embeddings",
         embedding_norm="embeddings.norm",
         final_norm="final_norm",
@@ -311,19 +353,25 @@ FAMILIES = (
         query_key_norms=("self_attn.q_norm", "self_attn.k_norm"),
     ),
 )
-MODEL_TYPES = tuple(model_type for family in FAMILIES for model_type in family.model_types)
+MODEL_TYPES = tuple(dict.fromkeys(model_type for family in FAMILIES for model_type in family.model_types))
 
 
-def family_of(model_type: str) -> Family:
-    """Return the family of a model type.
+def family_of(config: Config) -> Family:
+    """Return the family of a configuration.
 
     Raises:
         NotCoveredError: there is none.
     """
-    for family in FAMILIES:
-        if model_type in family.model_types:
+    families = [family for family in FAMILIES if config.model_type in family.model_types]
+    if not families:
+        known = ", ".join(MODEL_TYPES)
+        raise NotCoveredError(f"model type {config.model_type!r}; the native backend has {known}")
+    kind = config.value("position_embedding_type", ROTARY if config.model_type == ROTARY_ROBERTA else _ABSOLUTE)
+    for family in families:
+        if kind in family.position_kinds:
             return family
-    raise NotCoveredError(f"model type {model_type!r}; the native backend has {', '.join(MODEL_TYPES)}")
+    known = ", ".join(repr(kind) for family in families for kind in family.position_kinds)
+    raise NotCoveredError(f"position_embedding_type {kind!r}; the native backend has {known}")
 
 
 def read_architecture(config: Config) -> Architecture:
@@ -332,7 +380,7 @@ def read_architecture(config: Config) -> Architecture:
     Raises:
         NotCoveredError: a value is missing, or one that the native backend does not have.
     """
-    architecture = family_of(config.model_type).architecture(config)
+    architecture = family_of(config).architecture(config)
     uncovered = architecture.reason_not_covered()
     if uncovered is not None:
         raise NotCoveredError(uncovered)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.projection import fold as fold_layers
+from serotine.encoders.rotary_roberta import ROTARY_ROBERTA, is_rotary_roberta, rotary_base
 from serotine.encoders.settings import DROPPED_KEYS, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch import qwen3
@@ -26,6 +27,8 @@ _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU
 # Keys that count layers, blocks, groups or experts, each of which has tensors.
 _COUNT_KEY = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
 _MIN_COUNT_LIMIT = 1000
+# Ettin and mmBERT name ModernBERT's rotary positions "sans_pos".
+_POSITION_KINDS = {"modernbert": ("absolute", "sans_pos")}
 _SIZE_TOLERANCE = 10_000_000
 
 
@@ -116,17 +119,14 @@ def load_backbone(spec: EncoderSpec) -> Any:
     qwen3.register_qwen3()
     folder = spec.backbone_path
     weight_files(folder)
-    if (folder / "adapter_config.json").is_file():
-        raise EncoderError(
-            f"{folder}: an adapter without its base model; merge it (merge_and_unload) and save it again"
-        )
     stored = SettingsFile(folder / "config.json")
-    if spec.backbone not in CONFIG_MAPPING:
+    model_type, values = _configuration(stored, spec.backbone)
+    if model_type not in CONFIG_MAPPING:
         raise EncoderError(
-            f"{stored.path}: model type {spec.backbone!r} is unknown to transformers {transformers.__version__}; "
+            f"{stored.path}: model type {model_type!r} is unknown to transformers {transformers.__version__}; "
             "code that comes with a checkpoint is never run"
         )
-    config_class = CONFIG_MAPPING[spec.backbone]
+    config_class = CONFIG_MAPPING[model_type]
     # Text models only: some models of images and sound download their parts.
     text_mappings = (
         transformers.MODEL_FOR_MASKED_LM_MAPPING,
@@ -138,14 +138,6 @@ def load_backbone(spec: EncoderSpec) -> Any:
         raise EncoderError(f"{stored.path}: model type {spec.backbone!r} is not a text model")
     if stored.values.get("quantization_config") is not None:
         raise EncoderError(f"{stored.path}: quantized weights are not supported; use the float checkpoint")
-    # transformers silently ignores other kinds, which need a checkpoint's own code.
-    positions = stored.text("position_embedding_type", "absolute")
-    if positions != "absolute":
-        raise EncoderError(
-            f"{stored.path}: 'position_embedding_type' must be 'absolute', got {positions!r}; "
-            "code that comes with a checkpoint is never run"
-        )
-    values = {key: value for key, value in stored.values.items() if key not in DROPPED_KEYS and not key.startswith("_")}
     logger = logging.getLogger("transformers")
     level = logger.level
     progress_bar_enabled = transformers.utils.logging.is_progress_bar_enabled()
@@ -195,6 +187,34 @@ def load_backbone(spec: EncoderSpec) -> Any:
         actual, required = ("x".join(map(str, shape)) for shape in (stored_shape, expected))
         raise EncoderError(f"{folder}: tensor {name!r} must be {required} by config.json, got {actual}")
     return model.eval()
+
+
+def _configuration(stored: SettingsFile, model_type: str) -> tuple[str, dict[str, Any]]:
+    """Return the model type in transformers, and the configuration without what could run code or change the result."""
+    values = {key: value for key, value in stored.values.items() if key not in DROPPED_KEYS and not key.startswith("_")}
+    for name in stored.strings("architectures") or ():
+        if "Bidirectional" in name and "bidirectional" not in model_type:
+            raise EncoderError(
+                f"{stored.path}: 'architectures' names {name!r}, whose own code makes the causal {model_type!r} "
+                "bidirectional; code that comes with a checkpoint is never run"
+            )
+    if is_rotary_roberta(model_type, values):
+        try:
+            base = rotary_base(values)
+        except ValueError as error:
+            raise EncoderError(f"{stored.path}: {error}") from None
+        del values["position_embedding_type"]
+        rope = {"rope_type": "default", "rope_theta": base}
+        return ROTARY_ROBERTA, values | {"model_type": ROTARY_ROBERTA, "rope_parameters": rope}
+    # transformers silently ignores other kinds, which need a checkpoint's own code.
+    kinds = _POSITION_KINDS.get(model_type, ("absolute",))
+    positions = stored.text("position_embedding_type", "absolute")
+    if positions not in kinds:
+        raise EncoderError(
+            f"{stored.path}: 'position_embedding_type' must be {' or '.join(map(repr, kinds))}, got {positions!r}; "
+            "code that comes with a checkpoint is never run"
+        )
+    return model_type, values
 
 
 def _check_size(folder: Path, config: Any, auto: Any) -> None:

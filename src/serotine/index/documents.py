@@ -44,6 +44,11 @@ class DocumentBatch:
         """The texts to encode; "" for a document without one."""
         return [text or "" for text in self.texts]
 
+    @property
+    def catalog_bytes(self) -> int:
+        """About how much the catalog grows by, with its WAL: by the documents, and by the index of their words."""
+        return 4 * sum(map(len, (*self.ids, *self.stored_texts, *self.metadata)))
+
 
 def document_ids(values: object) -> list[str]:
     """Return `values` as unique, non-empty strings."""

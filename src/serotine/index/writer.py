@@ -25,7 +25,7 @@ from serotine.errors import (
 )
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
-from serotine.index.files import VECTORS, SegmentRecord, write_vectors
+from serotine.index.files import VECTORS, SegmentRecord, write_segments
 from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
@@ -272,6 +272,7 @@ class Writer:
             )
             if not changed:
                 return
+            store.require_space(sum(len(stored) for *_, stored in changed))
             with store.transaction() as transaction:
                 transaction.replace_metadata(changed)
             _log.info("%s: changed the metadata of %d documents", store.folder, len(changed))
@@ -409,10 +410,7 @@ class Writer:
             return
         started = time.monotonic()
         number = store.catalog.next_number()
-        record: SegmentRecord | None = None
-        if batch.ids:
-            vectors = self._vectors(prepared, show_progress)
-            record = write_vectors(store.new_file(VECTORS), number, store.settings.dim, vectors)
+        records = self._write(prepared, number, show_progress) if batch.ids else []
         # It takes a second, in which no other process could commit.
         load_model_for(text for text in batch.texts if text)
         # If this fails, the file stays until the next opening: only reading the catalog again shows whether a commit
@@ -421,12 +419,26 @@ class Writer:
             transaction.mark_deleted(prepared.replaced)
             rows = list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
             transaction.insert_documents(number, rows, prepared.coverage, staged_for=staged_for)
-            if record is not None:
+            for record in records:
                 transaction.insert_segment(record)
             if then is not None:
                 then(transaction)
         self._building += time.monotonic() - started
         _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(prepared.replaced))
+
+    def _write(self, prepared: _Batch, first_number: int, show_progress: bool) -> list[SegmentRecord]:
+        """Write the segments of documents, unless the disk would then be too full to delete documents."""
+        store = self._store
+        vectors = self._vectors(prepared, show_progress)
+        try:
+            records = write_segments(
+                lambda: store.new_file(VECTORS), first_number, store.settings.dim, vectors, store.segment_tokens
+            )
+            store.require_space(prepared.documents.catalog_bytes, records)
+        except BaseException:
+            store.sweep()
+            raise
+        return records
 
     def _vectors(self, prepared: _Batch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
         batch = prepared.documents

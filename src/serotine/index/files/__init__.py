@@ -33,7 +33,8 @@ from serotine.index.files.segment import (
     SegmentRecord,
     append_documents,
     append_postings,
-    write_vectors,
+    token_bytes,
+    write_segments,
 )
 
 __all__ = [
@@ -65,5 +66,6 @@ __all__ = [
     "route",
     "row_bytes",
     "sample_size",
-    "write_vectors",
+    "token_bytes",
+    "write_segments",
 ]

@@ -50,16 +50,17 @@ def remove(path: Path) -> None:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Create a file that takes `size` bytes of the disk, or none if it is full."""
-    try:
-        with path.open("xb") as file:
+    """Create or enlarge a file that takes `size` bytes of the disk; it stays as it is if the disk is full."""
+    with path.open("ab") as file:
+        before = file.tell()
+        try:
             # Random: zeros take no space where the file system compresses.
-            for start in range(0, size, _ALLOCATED):
+            for start in range(before, size, _ALLOCATED):
                 write(file, os.urandom(min(_ALLOCATED, size - start)))
             sync(file)
-    except OSError:
-        remove(path)
-        raise
+        except OSError:
+            os.truncate(path, before)
+            raise
 
 
 def overwrite_note(path: Path, data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from serotine import _core
 from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.files.codebook import Codebook
+from serotine.index.files.codebook import Codebook, row_bytes
 
 SEGMENT_FOLDER = "segments"
 # Codebook training's checkpoint, in the segment folder; the only file there that the catalog does not name.
 CHECKPOINT_FILE = "training.checkpoint"
 VECTORS, CODES = "vectors", "codes"
+# Of a token, beside its residual: centroid, step, error and posting.
+_CODE_BYTES = 4 + 1 + 1 + 4
 # Tokens decoded per call.
 _DECODED_TOKENS = 1 << 16
 
@@ -63,6 +66,47 @@ def write_vectors(path: Path, first_number: int, dim: int, documents: Iterable[N
         numbers = np.arange(first_number, first_number + len(offsets) - 1, dtype=np.int64)
         append_documents(writer, numbers, np.array(offsets, dtype=np.int64))
     return SegmentRecord(len(numbers), offsets[-1], None, writer.record, None)
+
+
+def write_segments(
+    new_path: Callable[[], Path], first_number: int, dim: int, documents: Iterable[NDArray[np.float16]], tokens: int
+) -> list[SegmentRecord]:
+    """Write documents as segments without codes; see `write_vectors`.
+
+    Args:
+        new_path: returns the path of the next segment.
+        first_number: number of the first document.
+        dim: dimension of a token vector.
+        documents: float16 (tokens, dim) each.
+        tokens: maximum of a segment of more than one document.
+    """
+    records: list[SegmentRecord] = []
+    for _, segment in groupby(documents, key=_SegmentNumber(tokens)):
+        records.append(write_vectors(new_path(), first_number, dim, segment))
+        first_number += records[-1].documents
+    return records
+
+
+def token_bytes(dim: int, bits: int, *, keep_vectors: bool) -> int:
+    """Return how many bytes of a segment a token takes, with codes or without, at most."""
+    vectors, codes = 2 * dim, row_bytes(dim, bits) + _CODE_BYTES
+    return vectors + codes if keep_vectors else max(vectors, codes)
+
+
+class _SegmentNumber:
+    """The number of the segment that the next document belongs to."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._number = 0
+        self._tokens = 0
+
+    def __call__(self, document: NDArray[np.float16]) -> int:
+        self._tokens += len(document)
+        if self._limit < self._tokens != len(document):
+            self._number += 1
+            self._tokens = len(document)
+        return self._number
 
 
 def append_documents(writer: ArraysWriter, numbers: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:

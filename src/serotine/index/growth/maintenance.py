@@ -135,7 +135,7 @@ class Maintenance:
         newest = _newest(self._store.snapshot())
         if newest is not None and (numbers := _outdated(self._store.snapshot(), newest)):
             self._encode(numbers, newest, show_progress=show_progress)
-        for run in _runs(self._store.snapshot()):
+        for run in _runs(self._store.snapshot(), self._store.segment_tokens):
             self._merge(run, show_progress=show_progress)
         with self._store.transaction() as transaction:
             transaction.remove_unused_codebooks()
@@ -166,7 +166,8 @@ class Maintenance:
         trained_for = 0 if newest is None else self._trained_for(newest)
         expected = self._expected()
         sample = sample_size(self._centroids(expected), self._store.settings.dim)
-        job = policy.next_job(policy.shapes(snapshot), newest, trained_for, expected, sample)
+        shapes, limit = policy.shapes(snapshot), self._store.segment_tokens
+        job = policy.next_job(shapes, newest, trained_for, expected, sample, limit)
         if job is not None and job.kind is Kind.ENCODE and newest is not None and self._drifted(snapshot, job, newest):
             return Job(Kind.TRAIN)
         return job
@@ -212,13 +213,22 @@ class Maintenance:
                 bits=settings.nbits,
                 tick=lambda: advance(1),
             )
+        self._store.require_space(0)
         with self._store.transaction() as transaction:
             transaction.insert_codebook(record)
             transaction.remove_unused_codebooks()
         self._store.sweep()
 
     def _encode(self, numbers: list[int], codebook: int, *, show_progress: bool) -> None:
-        """Encode segments that have vectors into one."""
+        """Encode segments that have vectors into as few as possible."""
+        segments = self._store.snapshot().segments
+        sizes = [segments[number].tokens for number in numbers]
+        # Its files take space for as long as they are open.
+        del segments
+        for run in policy.runs(sizes, self._store.segment_tokens):
+            self._encode_as_one(numbers[run], codebook, show_progress=show_progress)
+
+    def _encode_as_one(self, numbers: list[int], codebook: int, *, show_progress: bool) -> None:
         snapshot = self._store.snapshot()
         views = [snapshot.segments[number] for number in numbers]
         settings = self._store.settings
@@ -256,6 +266,11 @@ class Maintenance:
         tombstones = [view.numbers[~view.live] for view in views if view.live is not None]
         if record is not None:
             self._check(record)
+            files = [file for view in views for file in view.segment.record.files]
+            # Codes beside vectors make a segment larger. A file of vectors that stays is not freed.
+            if record.bytes > sum(file.bytes for file in files):
+                freed = sum(file.bytes for file in files if file not in record.files)
+                self._store.require_space(0, [record], freed=freed)
         with self._store.transaction() as transaction:
             transaction.remove_segments(numbers)
             if record is not None:
@@ -299,12 +314,18 @@ def _outdated(snapshot: Snapshot, newest: int) -> list[int]:
     return [number for number, record in stored.items() if outdated or record.codebook != newest]
 
 
-def _runs(snapshot: Snapshot) -> list[list[int]]:
-    """Return the segments of every codebook that become one, where that changes anything."""
-    runs: dict[int | None, list[int]] = {}
-    for number, view in snapshot.segments.items():
-        runs.setdefault(view.segment.record.codebook, []).append(number)
-    return [run for run in runs.values() if len(run) > 1 or snapshot.segments[run[0]].live is not None]
+def _runs(snapshot: Snapshot, limit: int) -> list[list[int]]:
+    """Return the segments of every codebook that become one of at most `limit` tokens, where that changes anything."""
+    segments = snapshot.segments
+    by_codebook: dict[int | None, list[int]] = {}
+    for number, view in segments.items():
+        by_codebook.setdefault(view.segment.record.codebook, []).append(number)
+    runs = [
+        numbers[run]
+        for numbers in by_codebook.values()
+        for run in policy.runs([segments[number].tokens for number in numbers], limit)
+    ]
+    return [run for run in runs if len(run) > 1 or segments[run[0]].live is not None]
 
 
 def _have_documents(views: Sequence[SegmentView]) -> bool:

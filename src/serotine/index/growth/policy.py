@@ -7,10 +7,12 @@ A codebook is trained once there are enough tokens, and again when the collectio
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 from serotine.index.store import Snapshot
 
@@ -73,7 +75,12 @@ def shapes(snapshot: Snapshot) -> list[Shape]:
 
 
 def next_job(
-    segments: Sequence[Shape], codebook: int | None, codebook_tokens: int, expected: int, sample: int
+    segments: Sequence[Shape],
+    codebook: int | None,
+    codebook_tokens: int,
+    expected: int,
+    sample: int,
+    limit: int = sys.maxsize,
 ) -> Job | None:
     """Return the most urgent job, or None.
 
@@ -83,6 +90,7 @@ def next_job(
         codebook_tokens: number of tokens it was trained for.
         expected: number of tokens that the collection is expected to reach; 0 if unknown.
         sample: number of tokens that train a codebook for a collection of that size.
+        limit: number of tokens that a merged segment may have.
     """
     for shape in segments:
         if shape.live < shape.documents * (1 - _MAX_DELETED) and (shape.tokens > _SMALLEST or not shape.live):
@@ -98,7 +106,22 @@ def next_job(
         if total > OUTGROWN * max(codebook_tokens, expected):
             return Job(Kind.TRAIN)
         return Job(Kind.ENCODE, tuple(shape.number for shape in head))
-    return _next_merge(head) or _next_merge([shape for shape in segments if shape.codebook is not None])
+    return _next_merge(head, limit) or _next_merge([shape for shape in segments if shape.codebook is not None], limit)
+
+
+def runs(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Return which adjacent segments become one: as many as have `limit` tokens together, at least one.
+
+    >>> runs([5, 3, 4, 20, 1], 8)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    starts, tokens = [0], 0
+    for i, size in enumerate(sizes):
+        tokens += size
+        if tokens > limit and i > starts[-1]:
+            starts.append(i)
+            tokens = size
+    return [slice(*run) for run in pairwise([*starts, len(sizes)])] if sizes else []
 
 
 @contextmanager
@@ -113,16 +136,21 @@ def first_training_at(tokens: int) -> Iterator[None]:
         FIRST_TRAINING = usual
 
 
-def _next_merge(segments: Sequence[Shape]) -> Job | None:
-    """Return the merge of the newest FAN_IN or more segments of one size class and codebook, or None."""
+def _next_merge(segments: Sequence[Shape], limit: int) -> Job | None:
+    """Return the merge of the newest FAN_IN or more segments of one size class and codebook, or None.
+
+    Of those that have more than `limit` tokens together, the newest.
+    """
     for size in range(64):
-        run: list[int] = []
+        run: list[Shape] = []
         for shape in reversed(segments):
             if shape.codebook != segments[-1].codebook or shape.tokens >= _SMALLEST * FAN_IN**size:
                 break
-            run.append(shape.number)
+            run.append(shape)
         if len(run) >= FAN_IN:
-            return Job(Kind.MERGE, tuple(reversed(run)))
+            newest = run[runs([shape.tokens for shape in run], limit)[0]]
+            if len(newest) > 1:
+                return Job(Kind.MERGE, tuple(shape.number for shape in reversed(newest)))
         if len(run) == len(segments):
             break
     return None

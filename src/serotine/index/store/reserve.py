@@ -1,12 +1,14 @@
-"""A file of reserved space, given up so that documents can be deleted, and the index compacted, on a full disk.
+"""Space that stays free, so that documents can be deleted and the index compacted on a disk that additions have filled.
 
-SQLite writes to delete, and compaction writes the new files before it removes the old ones. The file exists only where
-the file system has little space left.
+SQLite writes to delete, and compaction writes the new files before it removes the old ones: additions leave as much as
+both need. Where the file system has little space left, a file holds it, which is given up for them.
 """
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,23 +18,83 @@ from serotine.index.files import durable
 RESERVE_FILE = "reserve"
 # At least, but of a small file system.
 _SMALLEST = 1 << 20
-# At most, of the file system and of what is free in it.
 _DISK_SHARE = 1 / 4
+# At most, of what is free where that is too little; and where as much was reserved before: else every release would
+# leave a smaller reserve.
 _FREE_SHARE = 1 / 2
-# At most, of what is free where as much was reserved before: else every release would leave a smaller reserve.
 _KEPT_SHARE = 0.9
-# With more free space than this there is no reserve.
+# With more free space than this there is no file.
 _PLENTY = 1 << 30
+# The file is not enlarged with every addition, but in steps of an eighth.
+_STEP_BITS = 4
+# Of the space that the index takes or could take, what a segment has at most: it is rewritten within the reserve.
+_SEGMENT_SHARE = 1 / 8
 
 
-def hold(catalog: Path, largest_segment: int, *, before: int = 0, left: int = 0) -> None:
-    """Reserve space where little is left, or give it back where there is plenty; without effect on a full disk.
+def segment_limit(catalog: Path, segments: int) -> int:
+    """Return how large a segment may become, in bytes, so that it can be rewritten once the disk is full.
+
+    Args:
+        catalog: the database.
+        segments: size of all segments.
+    """
+    with suppress(OSError):
+        disk = shutil.disk_usage(catalog.parent)
+        if disk.total:
+            space = segments + _size(catalog) + _size(_file(catalog)) + disk.free
+            return max(int(space * _SEGMENT_SHARE), min(_SMALLEST, int(space * _DISK_SHARE)), 1)
+    return sys.maxsize
+
+
+def needed(catalog: Path, rewrite: int) -> int:
+    """Return how many bytes deleting documents and compacting may take.
 
     Args:
         catalog: the database. SQLite writes as much as it has to its WAL, and that to it again, where much is deleted.
-        largest_segment: size of the largest segment, in bytes: what is left of it is rewritten at once.
+        rewrite: size of the largest segment that may have to be rewritten.
+    """
+    return _size(catalog) + _size(catalog.with_name(f"{catalog.name}-wal")) + rewrite
+
+
+def require(catalog: Path, space: int, *, freed: int = 0, released: bool = False) -> None:
+    """Check that `space` bytes stay for deletions before an index grows, and reserve them.
+
+    Args:
+        catalog: the database.
+        space: bytes that deletions may take afterwards.
+        freed: bytes that the change frees at its end.
+        released: whether the reserve is given up meanwhile.
+
+    Raises:
+        OSError: there is less, so that the index must not grow.
+    """
+    if not released:
+        hold(catalog, space)
+    try:
+        disk = shutil.disk_usage(catalog.parent)
+    except OSError:
+        return
+    held = _size(_file(catalog))
+    left = disk.free + held + freed
+    enough = left >= space if released else max(held, disk.free if disk.free >= _PLENTY else 0) >= space
+    # A file system that does not say how large it is says nothing of its free space either.
+    if disk.total and not enough:
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full: deletions and compacting may take {space:,} bytes, and {left:,} are left; "
+            "delete documents, then compact the index, or free space",
+            str(catalog.parent),
+        )
+
+
+def hold(catalog: Path, space: int, *, before: int = 0, left: int = 0) -> None:
+    """Reserve space where little is left, or give it back where there is plenty; without effect on a full disk.
+
+    Args:
+        catalog: the database.
+        space: bytes to reserve; fewer where these are not free.
         before: what was reserved until it was given up.
-        left: bytes that stay free, unless 1 MiB or `before` is more.
+        left: bytes that stay free, unless `before` is more.
     """
     path = _file(catalog)
     with suppress(OSError):
@@ -41,35 +103,39 @@ def hold(catalog: Path, largest_segment: int, *, before: int = 0, left: int = 0)
             durable.remove(path)
             return
         held = _size(path)
-        wanted = max(_size(catalog) + _size(catalog.with_name(f"{catalog.name}-wal")), largest_segment)
+        wanted = max(space, min(_SMALLEST, int(disk.total * _DISK_SHARE)))
         available = disk.free + held
-        affordable = min(int(available * _FREE_SHARE), available - left)
-        affordable = max(affordable, min(before, int(available * _KEPT_SHARE)))
-        size = min(max(_SMALLEST, min(wanted, affordable)), int(disk.total * _DISK_SHARE))
-        # Written again only once the index has doubled.
-        if held < size and (not held or size >= 2 * held):
-            durable.remove(path)
+        affordable = available - left
+        if affordable < space:
+            affordable = max(min(affordable, int(available * _FREE_SHARE)), min(before, int(available * _KEPT_SHARE)))
+        step = 1 << max(wanted.bit_length() - _STEP_BITS, 0)
+        size = min(-(-wanted // step) * step, affordable)
+        if held < size:
             durable.allocate(path, size)
 
 
 @contextmanager
-def released(catalog: Path, largest_segment: Callable[[], int]) -> Iterator[bool]:
+def released(catalog: Path, space: Callable[[], int]) -> Iterator[bool]:
     """Yield whether little more than the reserve is left, which is then given up until the block ends.
 
     It may then grow by what the block has freed: the disk is no fuller than before.
+
+    Args:
+        catalog: the database.
+        space: returns how many bytes to reserve.
     """
     path = _file(catalog)
     scarce, before, free = False, 0, 0
     with suppress(OSError):
         before = _size(path)
         free = shutil.disk_usage(path.parent).free
-        scarce = free <= max(before, _SMALLEST)
+        scarce = free <= max(before, space(), _SMALLEST)
         if scarce:
             durable.remove(path)
     try:
         yield scarce
     finally:
-        hold(catalog, largest_segment(), before=before, left=free)
+        hold(catalog, space(), before=before, left=free)
 
 
 def _size(path: Path) -> int:

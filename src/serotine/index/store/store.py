@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serotine.errors import ReadOnlyError, SerotineError
+from serotine.index.files import SegmentRecord, token_bytes
 from serotine.index.store import folder as folders
 from serotine.index.store import forks, reserve
 from serotine.index.store.catalog import Catalog
@@ -154,12 +155,16 @@ class Store(ForkAware):
     def sources(self) -> Sources:
         """The files that documents were read from."""
         self.require_open()
-        return Sources(self.catalog.reading, self.folder / CATALOG_FILE)
+        return Sources(self.catalog.reading, self._catalog_file)
 
     @property
     def catalog_bytes(self) -> int:
         """Size of the catalog's database file."""
-        return (self.folder / CATALOG_FILE).stat().st_size
+        return self._catalog_file.stat().st_size
+
+    @property
+    def _catalog_file(self) -> Path:
+        return self.folder / CATALOG_FILE
 
     def require_open(self) -> None:
         """Raise SerotineError if the store was closed."""
@@ -196,7 +201,7 @@ class Store(ForkAware):
         """Run a transaction: committed when the block ends, rolled back when it raises; see `Catalog.transaction`."""
         self.require_writer()
         if not self._freeing:
-            reserve.hold(self.folder / CATALOG_FILE, self._largest_segment())
+            reserve.hold(self._catalog_file, self._space_needed())
         try:
             with self.catalog.transaction() as connection:
                 yield Transaction(connection)
@@ -215,7 +220,7 @@ class Store(ForkAware):
             return
         self._freeing = True
         try:
-            with reserve.released(self.folder / CATALOG_FILE, self._largest_segment) as scarce:
+            with reserve.released(self._catalog_file, self._space_needed) as scarce:
                 # Before as well: SQLite goes on at the end of the WAL until what it holds is in the catalog.
                 if scarce:
                     self.catalog.empty_wal()
@@ -224,12 +229,45 @@ class Store(ForkAware):
                 finally:
                     if scarce:
                         self.catalog.empty_wal()
+                        # Closes the files that were replaced, whose space is free then.
+                        with suppress(OSError, SerotineError):
+                            self.snapshot()
         finally:
             self._freeing = False
 
-    def _largest_segment(self) -> int:
-        """Return the size in bytes of the largest segment that was last seen."""
-        return max((sum(file.bytes for file in record.files) for record in self._snapshot.records), default=0)
+    @property
+    def segment_tokens(self) -> int:
+        """How many tokens a segment of several documents may have, so that it can be rewritten on a full disk."""
+        settings = self.settings
+        size = token_bytes(settings.dim, settings.nbits, keep_vectors=settings.keep_vectors)
+        return max(self._segment_limit // size, 1)
+
+    @property
+    def _segment_limit(self) -> int:
+        return reserve.segment_limit(self._catalog_file, sum(record.bytes for record in self._snapshot.records))
+
+    def require_space(self, growth: int, records: Sequence[SegmentRecord] = (), *, freed: int = 0) -> None:
+        """Check that documents can still be deleted, and the index compacted, after a change.
+
+        Args:
+            growth: bytes that it adds to the catalog, about.
+            records: its segments, which are written.
+            freed: bytes of what it replaces.
+
+        Raises:
+            OSError: the disk is too full.
+        """
+        space = self._space_needed(records) + growth
+        reserve.require(self._catalog_file, space, freed=freed, released=self._freeing)
+
+    def _space_needed(self, records: Sequence[SegmentRecord] = ()) -> int:
+        """Return how many bytes deletions and compaction may take, with segments that are not in the catalog yet."""
+        return reserve.needed(self._catalog_file, min(self._largest_rewrite(records), self._segment_limit))
+
+    def _largest_rewrite(self, records: Sequence[SegmentRecord]) -> int:
+        """Return the size in bytes of the largest segment, of what was last seen, that can be left with documents."""
+        known = (*self._snapshot.records, *records)
+        return max((record.bytes for record in known if record.documents > 1), default=0)
 
     def copy(self, target: Path, *, hard_links: bool = False) -> CopyReport:
         """Copy the newest committed state to a new index; see `copy_index`."""

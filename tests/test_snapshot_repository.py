@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from test_cli import Shell, shell
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, IndexExistsError, NotAnIndexError, RepositoryError
-from serotine.index.repository import filesystem, manifest, transfer
+from serotine.index.repository import filesystem, manifest, repository, transfer
 from serotine.index.repository.objects import LocalObjects
 
 __all__ = ["backup", "index", "shell", "small"]  # fixtures, used by their names
@@ -186,6 +187,23 @@ def test_pruning_removes_only_what_no_snapshot_needs(index: Index, tmp_path: Pat
     assert Index.prune_snapshots(backup, keep=2).objects == 0
     with pytest.raises(ValueError, match="keep: must be at least 1, got 0"):
         Index.prune_snapshots(backup, keep=0)
+
+
+def test_the_newest_snapshot_stays_the_newest_when_the_clock_is_set_back(
+    index: Index, backup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Yesterday(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) - timedelta(days=1)
+
+    first = index.snapshot(backup).name
+    monkeypatch.setattr(repository, "datetime", Yesterday)
+    second = index.snapshot(backup).name
+    third = index.snapshot(backup).name
+    assert [one.name for one in Index.snapshots(backup)] == [first, second, third]
+    assert Index.snapshots(backup)[1].created < Index.snapshots(backup)[0].created
+    assert Index.prune_snapshots(backup, keep=1).snapshots == (first, second)
 
 
 def test_a_snapshot_and_a_prune_exclude_each_other(

@@ -31,14 +31,15 @@ class Operation:
         self._objects = objects
         self._kind = kind
         self.name = f"{kind}-{uuid.uuid4().hex}"
-        self._renewed = 0.0
+        self._renewed = -_RENEWED_EVERY
         self.renew()
 
     def renew(self) -> None:
         """Renew the marker, once a minute."""
-        if time.time() - self._renewed >= _RENEWED_EVERY:
-            self._renewed = time.time()
-            self._objects.write(f"{_FOLDER}/{self.name}", json.dumps({"time": self._renewed}).encode())
+        # By a clock that is never set.
+        if time.monotonic() - self._renewed >= _RENEWED_EVERY:
+            self._renewed = time.monotonic()
+            self._objects.write(f"{_FOLDER}/{self.name}", json.dumps({"time": time.time()}).encode())
 
     def confirm(self) -> None:
         """Raise RepositoryError where a prune has counted this operation as dead, and may have removed its parts."""
@@ -78,7 +79,8 @@ def _check_ended(objects: Objects, kind: Kind, name: str, other: str) -> None:
         return
     except (ValueError, KeyError, TypeError):
         renewed = 0.0
-    if time.time() - renewed > _STALE:
+    # One of the future was written before the clock was set back.
+    if abs(time.time() - renewed) > _STALE:
         if kind == "prune":
             objects.remove([f"{_FOLDER}/{name}"])
         return

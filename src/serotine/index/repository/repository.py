@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +32,8 @@ from serotine.wording import local_fix
 
 _SNAPSHOTS = "snapshots"
 _SHOWN = 5
+# To the microsecond: names sort by time, and two processes may write in the same second.
+_NAME = "%Y%m%d-%H%M%S-%f"
 # Objects removed in one request, between two renewals of the marker.
 _BATCH = 1000
 
@@ -163,7 +165,7 @@ class SnapshotRepository:
                 except IndexDamagedError as error:
                     raise IndexDamagedError(f"{store.folder}: {error}") from error
                 with state.catalog.open("rb") as file:
-                    manifest = _manifest(state, upload.send(file, catalog), files)
+                    manifest = _manifest(state, upload.send(file, catalog), files, self._names())
             self._check_complete(manifest)
             running.confirm()
             # The commit: before this object there is no snapshot, and after it a whole one.
@@ -290,8 +292,12 @@ def _send_files(state: CommittedState, upload: Upload, unchanged: Mapping[str, S
     return tuple(files)
 
 
-def _manifest(state: CommittedState, catalog: StoredFile, files: tuple[StoredFile, ...]) -> Manifest:
-    now = datetime.now(UTC)
-    # To the microsecond: names sort by time, and two processes may write in the same second.
-    name = f"{now:%Y%m%d-%H%M%S-%f}"
-    return Manifest(name, now.isoformat(timespec="seconds"), state.documents, catalog, files)
+def _manifest(
+    state: CommittedState, catalog: StoredFile, files: tuple[StoredFile, ...], earlier: Sequence[str]
+) -> Manifest:
+    now = time = datetime.now(UTC)
+    # The newest snapshot has the last name, also where the clock was set back since: a prune removes the others.
+    for name in earlier:
+        with suppress(ValueError):
+            time = max(time, datetime.strptime(name, _NAME).replace(tzinfo=UTC) + timedelta(microseconds=1))
+    return Manifest(time.strftime(_NAME), now.isoformat(timespec="seconds"), state.documents, catalog, files)

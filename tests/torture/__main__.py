@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import random
+import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 import traceback
@@ -88,6 +90,7 @@ def main() -> int:
     _print_table(results)
     if options.json:
         report = {
+            "commit": _commit(),
             "machine": describe_machine(_PACKAGES),
             "system": f"{platform.system()} {platform.release().partition('-')[0]}, SQLite {sqlite3.sqlite_version}",
             "seed": options.seed,
@@ -98,6 +101,21 @@ def main() -> int:
             report = _joined(json.loads(options.json.read_text()), report)
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if any(result["unexplained"] for result in results) else 0
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with "+" where it is changed; "" outside of one."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    described = subprocess.run(
+        [git, "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip()
 
 
 def _run_all(attacks: list[type[Attack]], seed: int, state: int | None, seconds: float) -> list[dict[str, Any]]:

@@ -30,8 +30,9 @@ SUMMARIES = {
 def table(results: dict[str, Any]) -> str:
     """Return when and where a run was, and what became of each attack's states."""
     machine = results["machine"]
+    commit = f" of commit {results['commit']}" if results.get("commit") else ""
     lines = [
-        f"{results['minutes']:g} minutes of `make torture`, seed {results['seed']}, on {machine['date']}: "
+        f"{results['minutes']:g} minutes of `make torture`{commit}, seed {results['seed']}, on {machine['date']}: "
         f"{machine['cores']} cores ({machine['processor']}), {results['system']}, Python {machine['python']}.",
         "",
         "| attack | states | unexplained | what happens, and what became of it |",

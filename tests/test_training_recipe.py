@@ -115,6 +115,12 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"head": {"init": "scores", "init_steps": 0}}, "head.init_steps: must be at least 1, got 0"),
         ({"tokenization": {"markers": True}}, "tokenization.markers: needs query_prompt"),
         ({"tokenization": {"skiplist": "."}}, "tokenization.skiplist: must be a list"),
+        ({"lora": {"rank": 0}}, "lora.rank: must be at least 1, got 0"),
+        ({"lora": {"rank": -4}}, "lora.rank: must be at least 1, got -4"),
+        ({"lora": {"alpha": 0}}, "lora.alpha: must be at least"),
+        ({"lora": {"dropout": 1}}, "lora.dropout: must be between 0 and 0.9, got 1"),
+        ({"lora": {"target_modules": "query"}}, "lora.target_modules: must be a list, got 'query'"),
+        ({"lora": {"r": 8}}, "unknown key 'lora.r'; valid keys: alpha, dropout, rank, target_modules"),
         ({"averaging": {"checkpoints": 9}}, "averaging.checkpoints: must be at most 1, .* got 9"),
         (
             {"averaging": {"checkpoints": 2}, "evaluation": {"folder": "x", "patience": 2}},

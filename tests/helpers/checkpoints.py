@@ -173,7 +173,7 @@ def backbone(kind: str, folder: Path, **changes: Any) -> None:
         write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="</s>")
     elif kind == "lfm2":
         # LFM2 has a begin token, no end token and no mask token.
-        tokenizer = bytes_tokenizer(specials=("<|startoftext|>", "<|im_end|>", "<|pad|>"))
+        tokenizer = bytes_tokenizer(specials=("<|pad|>", "<|startoftext|>", "<|im_end|>"))
         begin = ("<|startoftext|>", tokenizer.token_to_id("<|startoftext|>"))
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])

@@ -71,8 +71,12 @@ def average(folders: list[Path], weights: list[float], target: Path) -> None:
     shares = [weight / sum(weights) for weight in weights]
     target.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(target) as temporary:
-        ignore = shutil.ignore_patterns("*.safetensors", *_TRAINER_FILES)
+        # One model is its own average.
+        weights_too = () if len(folders) == 1 else ("*.safetensors",)
+        ignore = shutil.ignore_patterns(*weights_too, *_TRAINER_FILES)
         shutil.copytree(folders[0], temporary, ignore=ignore, dirs_exist_ok=True)
+        if len(folders) == 1:
+            return
         for file in sorted(folders[0].rglob("*.safetensors")):
             name = file.relative_to(folders[0])
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)

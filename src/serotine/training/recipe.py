@@ -196,6 +196,26 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2022), which learn in place of the backbone's weights; the head learns in full.
+
+    Each linear layer gets the product of two narrow matrices, which is added to its own at the end of a stage.
+
+    Attributes:
+        rank: width of those matrices.
+        alpha: the products are scaled by alpha / rank.
+        dropout: of the adapters' inputs.
+        target_modules: linear layers that get adapters, by the last parts of their names in the backbone, such as
+            "query"; all of them if empty.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Averaging:
     """How the final weights are averaged.
 
@@ -222,6 +242,7 @@ class Recipe:
             random numbers are slow to generate.
         freeze_embeddings: whether the word embeddings stay as they are: most of the weights of a multilingual model, of
             which a run sees few.
+        lora: adapters that are trained in place of the backbone's weights; None: its weights are.
         threads: of torch on a CPU; None: torch's default.
     """
 
@@ -239,6 +260,7 @@ class Recipe:
     gradient_checkpointing: bool = False
     dropout: float | None = None
     freeze_embeddings: bool = False
+    lora: Lora | None = None
     threads: int | None = None
 
     def fingerprint(self) -> str:

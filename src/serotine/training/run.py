@@ -8,6 +8,7 @@ A run's folder:
     states/             token states on which the head is fitted, until `initial/` is complete
     initial/            the model before training
     1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is finished
+    merged/             models of the last checkpoints of adapters, while they are averaged
     log.jsonl           one line of figures per step
     model/              the result, in sentence-transformers' format
     report.json         what `train` returns; written last
@@ -23,17 +24,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import TrainingError, missing_extra
+from serotine.errors import TrainingError, missing_extra, shown
 from serotine.files import sha256, write_atomically
 from serotine.progress import progress_bar
 from serotine.training import checkpoints
 from serotine.training.cleaning import clean
 from serotine.training.distributed import is_main_process, main_process_first, wait_for_all
 from serotine.training.examples import Example, read_source
-from serotine.training.recipe import Averaging, Recipe, Stage
+from serotine.training.recipe import Lora, Recipe, Stage
 
 if TYPE_CHECKING:
     from serotine.training.evaluator import NdcgEvaluator
@@ -76,7 +78,7 @@ def train(recipe: Recipe, *, show_progress: bool = False) -> TrainingReport:
         InputFileError: a source or a collection cannot be read.
         EncoderError: the recipe's model does not exist or is damaged.
     """
-    _require_libraries()
+    _require_libraries(adapters=recipe.lora is not None)
     with main_process_first():
         _claim_output(recipe)
     report_file = recipe.output / "report.json"
@@ -126,15 +128,16 @@ def _run_stages(
     validate_stages(recipe, initial)
     if evaluator is not None:
         ndcg["initial"] = _evaluate(evaluator, initial)
-    model = folder = initial
+    model = model_before = folder = initial
     for stage, folder in _stage_folders(recipe):
+        model_before = model
         steps[stage.name] = run_stage(recipe, stage, model, folder, examples, evaluator, show_progress=show_progress)
         model = folder / "model"
         if evaluator is not None:
             ndcg[stage.name] = _evaluate(evaluator, model)
     result = recipe.output / "model"
     if is_main_process():
-        _average(recipe.averaging, initial, folder, result)
+        _average(recipe, initial, model_before, folder, result)
     wait_for_all()
     if evaluator is not None:
         ndcg["model"] = _evaluate(evaluator, result)
@@ -151,7 +154,7 @@ def _evaluate(evaluator: NdcgEvaluator, model: Path) -> float:
     return ndcg
 
 
-def _require_libraries() -> None:
+def _require_libraries(*, adapters: bool) -> None:
     for name, value in _SMALL_CACHES.items():
         os.environ.setdefault(name, value)
     try:
@@ -166,6 +169,8 @@ def _require_libraries() -> None:
             f"sentence-transformers: must be version 6 or newer, got {sentence_transformers.__version__}; "
             f"{missing_extra('training', 'train')}"
         )
+    if adapters and find_spec("peft") is None:
+        raise TrainingError(missing_extra("lora in a recipe", "lora"))
 
 
 def _claim_output(recipe: Recipe) -> None:
@@ -177,8 +182,10 @@ def _claim_output(recipe: Recipe) -> None:
     if file.is_file() and _has_trained(recipe.output):
         started = json.loads(file.read_text("utf-8"))
         if started["fingerprint"] != record["fingerprint"]:
+            change = _first_difference(started["recipe"], json.loads(_as_json(record["recipe"])))
             raise TrainingError(
-                f"{recipe.output}: holds a run of another recipe; choose another output, or delete it to start over"
+                f"{recipe.output}: holds a run of another recipe ({change}); choose another output, or delete it to "
+                "start over"
             )
         for source in recipe.sources:
             if started["data"][source.name] != hashes[source.name]:
@@ -193,6 +200,19 @@ def _claim_output(recipe: Recipe) -> None:
         if not file.is_file() or json.loads(file.read_text("utf-8")) != json.loads(_as_json(record)):
             _discard_preparation(recipe.output)
             _write_json(file, record)
+
+
+def _first_difference(old: Any, new: Any, key: str = "") -> str:
+    """Return the first key that two recipes differ in, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name) and name not in ("output", "threads"):
+                return _first_difference(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            if one != other:
+                return _first_difference(one, other, f"{key}[{number}]")
+    return f"{key} was {shown(old)}, is {shown(new)}" if key else "of an earlier version"
 
 
 def _has_trained(output: Path) -> bool:
@@ -237,16 +257,39 @@ def _create_initial_model(
         shutil.rmtree(states, ignore_errors=True)
 
 
-def _average(averaging: Averaging, initial: Path, last_stage: Path, target: Path) -> None:
-    """Write the result: the average of the last stage's newest checkpoints and of the initial model."""
-    folders = [last_stage / "model"]
+def _average(recipe: Recipe, initial: Path, before: Path, last_stage: Path, target: Path) -> None:
+    """Write the result: the average of the last stage's newest checkpoints and of the initial model.
+
+    Args:
+        recipe: the recipe.
+        initial: folder of the model before training.
+        before: of the model that the last stage started from.
+        last_stage: the stage's folder.
+        target: the folder to write.
+    """
+    averaging = recipe.averaging
+    folders, merged = [last_stage / "model"], recipe.output / "merged"
     if averaging.checkpoints > 1:
         folders = checkpoints.complete(last_stage)[-averaging.checkpoints :]
+        if recipe.lora is not None:
+            folders = _merge(recipe.lora, before, folders, merged)
     weights = [(1 - averaging.initial_weight) / len(folders)] * len(folders)
     if averaging.initial_weight:
         folders.append(initial)
         weights.append(averaging.initial_weight)
     checkpoints.average(folders, weights, target)
+    shutil.rmtree(merged, ignore_errors=True)
+
+
+def _merge(lora: Lora, before: Path, folders: list[Path], target: Path) -> list[Path]:
+    """Return folders with the models of checkpoints of adapters: the mean of products is not the product of means."""
+    from serotine.training.adapters import merge_checkpoint
+
+    # Of a killed run.
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in folders:
+        merge_checkpoint(folder, lora, before, target / folder.name)
+    return [target / folder.name for folder in folders]
 
 
 def _write_json(path: Path, values: Any) -> None:

@@ -37,6 +37,7 @@ from serotine.training.teachers import load_encoder
 from serotine.training.topics import assign_topics
 
 if TYPE_CHECKING:
+    from serotine.training.adapters import Adapters
     from serotine.training.evaluator import NdcgEvaluator
 
 # Parameters of the projection head.
@@ -44,14 +45,26 @@ _HEAD = r"\d+\.(linear|residual)\."
 
 
 class _Trainer(MultiVectorEncoderTrainer):
-    """sentence-transformers' trainer without model cards in checkpoints."""
+    """sentence-transformers' trainer without model cards in checkpoints, which hold adapters alone if there are any."""
+
+    adapters: Adapters | None = None
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add no callback."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if output_dir is not None:
+        if output_dir is None:
+            return
+        if self.adapters is None:
             checkpoints.save(self.model, Path(output_dir))
+        else:
+            self.adapters.save(Path(output_dir))
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        if self.adapters is None:
+            super()._load_from_checkpoint(checkpoint_path)
+        else:
+            self.adapters.load(Path(checkpoint_path))
 
 
 def run_stage(
@@ -79,7 +92,8 @@ def run_stage(
         The number of steps taken.
 
     Raises:
-        TrainingError: a source has too few usable examples for this stage.
+        TrainingError: a source has too few usable examples for this stage, or the adapters of the newest checkpoint do
+            not belong to the model.
     """
     result = folder / "model"
     if not result.is_dir():
@@ -91,6 +105,11 @@ def run_stage(
         if recipe.freeze_embeddings:
             transformer: Any = model[0]
             transformer.auto_model.get_input_embeddings().requires_grad_(False)
+        adapters = None
+        if recipe.lora is not None:
+            from serotine.training.adapters import Adapters
+
+            adapters = Adapters(model, recipe.lora, initial, recipe.seed)
         dataset, labeled = build_dataset(stage, examples)
         teachers = _load_teachers(recipe, stage, folder)
         display = ProgressDisplay(stage.name)
@@ -102,11 +121,14 @@ def run_stage(
             evaluator=evaluator,
             callbacks=_callbacks(recipe, stage) + ([display] if show_progress else []),
         )
+        trainer.adapters = adapters
         trainer.remove_callback(PrinterCallback)
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         finally:
             display.close()
+        if adapters is not None:
+            adapters.merge()
         if trainer.is_world_process_zero():
             write_atomically(folder / "steps.json", json.dumps({"steps": trainer.state.global_step}))
             # Last: the model's folder marks the stage as finished.
@@ -124,6 +146,11 @@ def validate_stages(recipe: Recipe, initial: Path) -> None:
         EncoderError: a teacher does not exist.
     """
     model = checkpoints.load(initial)
+    if recipe.lora is not None:
+        from serotine.training.adapters import target_modules
+
+        transformer: Any = model[0]
+        target_modules(transformer.auto_model, recipe.lora.target_modules)
     for stage in recipe.stages:
         for key in ("query_length", "document_length"):
             length, limit = getattr(stage, key), getattr(model[0], key, None)

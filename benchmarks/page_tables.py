@@ -10,7 +10,12 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for row in rows:
-        yield f"| {' | '.join(str(value) for value in row)} |"
+        yield f"| {' | '.join(_cell(value) for value in row)} |"
+
+
+def _cell(value: object) -> str:
+    # A type such as FLOAT[128][] would be read as a link.
+    return str(value).replace("][", "]\\[")
 
 
 def kernels(results: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -25,15 +26,16 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
+    # Without --quiet, which also hides warnings from --strict.
     build = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (build.returncode, build.stderr) == (0, "")
+    assert (build.returncode, re.findall("^(?:WARNING|ERROR).*", build.stderr, re.MULTILINE)) == (0, []), build.stderr
     return folder
 
 
@@ -78,3 +80,27 @@ def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
     loaded = re.compile(r'<(?:script|img|link[^>]*rel="stylesheet")[^>]*(?:src|href)="?(https?://[^" >]+)')
     assert [(page.name, loaded.findall(text(page))) for page in site.rglob("*.html") if loaded.search(text(page))] == []
     assert "late interaction" in text(site / "search/search_index.js")
+
+
+def test_the_tables_of_commands_show_defaults_in_words(site: Path) -> None:
+    cli = text(site / "reference/cli.html")
+    assert re.findall("Sentinel|UNSET|_required", cli) == []
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", cli, re.DOTALL)]
+    assert {row[3] for row in rows if row and "--max-expansion" in row[0]} == {"<code>100</code>"}
+    assert "<code>required</code>" in {row[3] for row in rows if row and "--shards" in row[0]}
+
+
+def test_the_python_reference_names_what_is_imported(site: Path) -> None:
+    python = text(site / "reference/python.html")
+    names = re.findall(r'<span class="doc doc-object-name doc-\w+-name">(serotine[\w.]*)</span>', python)
+    assert {"serotine.Index", "serotine.Encoder", "serotine.Client", "serotine.integrations.pack_vectors"} <= set(names)
+    assert [
+        name for name in names if not hasattr(pkgutil.resolve_name(name.rpartition(".")[0]), name.rpartition(".")[2])
+    ] == []
+    assert re.findall(r'id="serotine\.errors\.[a-z]\w*"', python) == []
+
+
+def test_every_page_of_the_navigation_has_an_entry_of_its_own(site: Path) -> None:
+    front = text(site / "index.html")
+    for title in ("Programs to start from", "Developing"):
+        assert re.search(rf'<a href="[^"]+" class="md-nav__link">\s*<span class="md-ellipsis">\s*{title}', front), title

@@ -47,11 +47,15 @@ def reference(schema: Mapping[str, Any]) -> Iterator[str]:
     yield _OPENING
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            yield f"## `{method.upper()} {path}`\n"
+            # Contents beside the page are narrow: without what most routes begin with.
+            label = f"{method.upper()} {path.removeprefix('/v1').replace('/indexes/{name}/', '.../')}"
+            yield f'## `{method.upper()} {path}` {{ data-toc-label="{label}" }}\n'
             yield f"{operation.get('description') or operation['summary']}\n"
             yield from _table(operation.get("parameters", ()), "parameter")
             for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
                 yield f"Body, `{media_type}`: {_type(content['schema'])}\n"
+                name = content["schema"].get("$ref", "").rpartition("/")[2]
+                yield from _table(_fields(schema["components"]["schemas"].get(name, {})), "field")
             yield "| status | response |\n|---|---|"
             for status, response in operation["responses"].items():
                 types = [_type(content.get("schema", {})) for content in response.get("content", {}).values()]
@@ -61,12 +65,15 @@ def reference(schema: Mapping[str, Any]) -> Iterator[str]:
     for name, definition in schema["components"]["schemas"].items():
         yield f"### {name}\n"
         yield f"{definition.get('description', '')}\n"
-        required = definition.get("required", ())
-        fields = [
-            {"name": field, "required": field in required, "schema": value, "description": value.get("description", "")}
-            for field, value in definition.get("properties", {}).items()
-        ]
-        yield from _table(fields, "field")
+        yield from _table(_fields(definition), "field")
+
+
+def _fields(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    required = definition.get("required", ())
+    return [
+        {"name": name, "required": name in required, "schema": value}
+        for name, value in definition.get("properties", {}).items()
+    ]
 
 
 def _table(fields: Any, kind: str) -> Iterator[str]:

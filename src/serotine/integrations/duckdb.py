@@ -56,11 +56,11 @@ def register(
 ) -> None:
     """Add `maxsim`, `maxsim_topk` and, with an encoder, `encode_query` to a connection's SQL.
 
-    * ``maxsim(query, document)`` is a FLOAT. Both are FLOAT[n][], FLOAT[][] (also of DOUBLE) or BLOB. NULL gives NULL;
-      a document without tokens scores -inf.
+    * ``maxsim(query, document)`` is a FLOAT. Both are `FLOAT[n][]`, `FLOAT[][]` (also of DOUBLE) or BLOB. NULL gives
+      NULL; a document without tokens scores -inf.
     * ``maxsim_topk(source, vectors, query, k)`` in FROM: the k best rows of a table or view, with a column `score`;
       `source` is its name as a string, `vectors` its column.
-    * ``encode_query(text)`` is a FLOAT[dim][].
+    * ``encode_query(text)`` is a `FLOAT[dim][]`.
 
     They are temporary macros of this connection: nothing is written to the database. Call it for every cursor. A
     further call replaces them.

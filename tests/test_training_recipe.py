@@ -117,7 +117,7 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"tokenization": {"skiplist": "."}}, "tokenization.skiplist: must be a list"),
         ({"lora": {"rank": 0}}, "lora.rank: must be at least 1, got 0"),
         ({"lora": {"rank": -4}}, "lora.rank: must be at least 1, got -4"),
-        ({"lora": {"alpha": 0}}, "lora.alpha: must be at least"),
+        ({"lora": {"alpha": 0}}, "lora.alpha: must be at least 1, got 0"),
         ({"lora": {"dropout": 1}}, "lora.dropout: must be between 0 and 0.9, got 1"),
         ({"lora": {"target_modules": "query"}}, "lora.target_modules: must be a list, got 'query'"),
         ({"lora": {"r": 8}}, "unknown key 'lora.r'; valid keys: alpha, dropout, rank, target_modules"),

@@ -54,7 +54,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Stage, "weight_decay"): (0, 1),
     (Stage, "checkpoint_every"): (1, None),
     (Lora, "rank"): (1, None),
-    (Lora, "alpha"): (1e-6, None),
+    (Lora, "alpha"): (1, None),
     (Lora, "dropout"): (0, 0.9),
     (Averaging, "checkpoints"): (1, None),
     (Averaging, "initial_weight"): (0, 0.99),

@@ -321,6 +321,20 @@ def late_chunking(results: Any) -> Iterator[str]:
     yield from _table(columns, rows)
 
 
+def pooled(results: Any) -> Iterator[str]:
+    """Quality of MaxSim plus one pooled vector, by encoders and collection."""
+    for number, pair in enumerate(results["pairs"]):
+        yield f"{'' if number == 0 else chr(10)}{pair['late']}, and {pair['pooled']}:\n"
+        rows = []
+        for row in pair["rows"]:
+            difference = f"{100 * row['difference']:+.1f}"
+            shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
+            late, single, total, stage = (f"{100 * row[name]:.1f}" for name in ("late", "pooled", "sum", "stage"))
+            rows.append([row["collection"], row["queries"], late, single, f"{total} ({shown})", row["weight"], stage])
+        columns = ["collection", "queries", "MaxSim", "pooled", "sum", "weight", "MaxSim of the pooled 100"]
+        yield from _table(columns, rows)
+
+
 def parity(results: Any) -> Iterator[str]:
     """Agreement with PyLate."""
     yield from _table(

@@ -13,6 +13,7 @@ pytest.importorskip("ir_measures")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LATE = load_script(BENCHMARKS / "late_chunking.py", "late_chunking_benchmark")
+POOLED = load_script(BENCHMARKS / "pooled.py", "pooled_benchmark")
 
 
 def test_a_document_ranks_by_its_best_passage() -> None:
@@ -35,3 +36,28 @@ def test_late_and_ordinary_passages_of_a_collection(tmp_path: Path) -> None:
     assert all(row["nDCG@10"] == 1 for row in figures["rows"])
     # Read from the cache.
     assert LATE.measure("mini", Encoder(), [16], tmp_path, tmp_path) == figures
+
+
+def test_the_weight_of_a_sum_is_fitted_on_other_queries() -> None:
+    ids = ["a", "b", "c"]
+
+    def split(late: list[float], pooled: list[float]) -> object:
+        rows = (np.array([values], np.float32) for values in (late, pooled))
+        return POOLED.Split({"q": {"a": 1}}, *rows)
+
+    # On the first collection a weight of 1 helps, on the second it harms; each is tested with the other's.
+    helped, harmed = split([0.5, 0.6, 0.1], [0.9, 0.1, 0.2]), split([0.6, 0.5, 0.1], [0.1, 0.9, 0.2])
+    collections = [POOLED.Scored("helped", ids, {"test": helped}), POOLED.Scored("harmed", ids, {"test": harmed})]
+    first, second = POOLED.compared(collections)
+    assert (first["weight"], first["sum"], first["best_weight_on_test"]) == (0.0, first["late"], 0.15)
+    assert (second["weight"], second["late"]) == (0.15, 1)
+    assert second["sum"] < 1
+    assert second["stage"] == 1
+    # A collection's own training queries come first.
+    (trained,) = POOLED.compared([POOLED.Scored("helped", ids, {"test": harmed, "train": harmed})])
+    assert (trained["weight"], trained["fitted_on"], trained["difference"]) == (0.0, "train", 0)
+
+
+def test_means_of_token_vectors_have_length_1() -> None:
+    means = POOLED.unit_means([np.eye(2, dtype=np.float16), np.zeros((0, 2), np.float16)])
+    np.testing.assert_allclose(means, [[0.5**0.5, 0.5**0.5], [0, 0]], atol=1e-6)

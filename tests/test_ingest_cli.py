@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -74,6 +75,16 @@ def test_a_missing_extra_is_one_line_for_all_its_files(
     )
     assert len(result["skipped"]) == 4
     assert result["skipped"][0]["reason"].startswith("reading HTML needs the extra [ingest]")
+
+
+def test_max_expansion_sets_how_much_the_rows_of_a_file_may_have(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + (b"bats " * 40 + b"\n") * 6_000))
+    index = ("index", "a.csv.gz", "-o", "i.serotine", "--max-record-size", 1 << 20)
+    error = shell.fails(*index, "--max-expansion", 2)
+    assert "must have at most 1,048,576 characters together" in error
+    assert "or raise --max-expansion" in error
+    assert shell.json(*index, "--max-expansion", 100_000)["added"] == 6_000
+    assert "--max-expansion" in shell.fails(*index, "--max-expansion", 0, status=2)
 
 
 def test_ten_skipped_files_are_named_and_the_others_counted(shell: Shell, notes: Path) -> None:

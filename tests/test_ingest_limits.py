@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
+from helpers.office_cases import docx, odt, packed
 
 from serotine import Index
 from serotine.errors import InputFileError
 from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, update
 from serotine.ingest.limits import reading_limits
+from serotine.ingest.readers.parquet_texts import text_bytes
 
 try:
     import pyarrow
@@ -162,8 +164,9 @@ def test_a_file_whose_rows_expand_without_end_is_refused(tmp_path: Path) -> None
     limits = ReadingLimits(record_bytes=500, expansion=20)
     (skipped,) = ingest(tmp_path, "a.csv.gz", content, limits).skipped
     assert f"at most {20 * len(content):,} characters together, as it has {len(content):,} bytes" in skipped.reason
+    assert "a row counts 200 at least" in skipped.reason
     assert "or raise --max-expansion" in skipped.reason
-    assert ingest(tmp_path, "a.csv.gz", content, ReadingLimits(record_bytes=500, expansion=1000)).added == 1_000
+    assert ingest(tmp_path, "a.csv.gz", content, ReadingLimits(record_bytes=500, expansion=10_000)).added == 1_000
     assert ingest(tmp_path, "b.csv.gz", content, ReadingLimits(expansion=1)).added == 1_000
 
 
@@ -177,6 +180,30 @@ def test_one_long_text_in_many_rows_of_parquet_is_refused(tmp_path: Path, nested
     assert len(content) < 5000
     (skipped,) = ingest(tmp_path, "p.parquet", content, ReadingLimits(record_bytes=1 << 20)).skipped
     assert "at most 1,048,576 characters together" in skipped.reason
+
+
+@needs_parquet
+def test_texts_are_measured_wherever_a_row_has_them() -> None:
+    text = pyarrow.array(["ab", None, "c"])
+    pairs = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    assert text_bytes(text).tolist() == text_bytes(text.dictionary_encode()).tolist() == [2, 0, 1]
+    assert text_bytes(pyarrow.array([["ab", "c"], None, [], ["d"]])[1:]).tolist() == [0, 0, 1]
+    assert text_bytes(pyarrow.array([{"a": "ab", "b": ["c"]}, None])).tolist() == [3, 0]
+    assert text_bytes(pyarrow.array([[("ab", "c")], []], pairs)).tolist() == [3, 0]
+    assert text_bytes(pyarrow.array([["ab", "c"], None], pyarrow.list_(pyarrow.string(), 2))).tolist() == [3, 0]
+    assert text_bytes(pyarrow.array([1, 2])).tolist() == [0, 0]
+
+
+def test_metadata_that_every_passage_repeats_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("index.long_texts", "ingest.sources", "ingest.document_reader"):
+        monkeypatch.setattr(f"serotine.{module}.MAX_REPEATED_METADATA", 5_000)
+    title, text = "owl " * 100, "a bat eats moths " * 2_000
+    record = json.dumps({"text": text, "note": title}).encode()
+    for name, content in (("a.md", f"# {title}\n\n{text}".encode()), ("a.jsonl", record)):
+        report = ingest(tmp_path, name, content, ReadingLimits())
+        reasons = [skipped.reason for skipped in (*report.skipped, *report.skipped_rows.first)]
+        assert len(reasons) == 1
+        assert "the metadata of its passages must be at most" in reasons[0]
 
 
 def test_on_step_ends_the_reading_of_one_long_text(tmp_path: Path) -> None:
@@ -227,6 +254,16 @@ def bombs(folder: Path) -> dict[str, Path]:
         ),
         "page.pdf": pdf(b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n" * (4 << 20)),
         "array.json.gz": gzip.compress(b"[" + b"{}," * (20 << 20) + b"{}]", 1),
+        # Each row takes memory for its id, however short it is.
+        "rows.csv.gz": gzip.compress(b"text\n" + b"a\n" * (1 << 20), 1),
+        "heading.md": b"# " + b"bat " * (1 << 16) + b"\n\n" + b"## a\n\nowl\n\n" * 15_000,
+        "tags.html": b"<p>" * (LIMIT_MIB << 18),
+        "paragraphs.docx": docx("<x:p/>" * (4 << 20)),
+        "cell.odt": odt(
+            f'<t:table><t:table-row><t:table-cell t:number-columns-repeated="99"><t:p>{"bat " * (1 << 20)}</t:p>'
+            "</t:table-cell></t:table-row></t:table>"
+        ),
+        "chapters.epub": packed(".epub", two="<html><body>" + "<p>bat</p>" * (1 << 20)),
     }
     paths = {}
     for name, content in files.items():
@@ -240,6 +277,13 @@ def bombs(folder: Path) -> dict[str, Path]:
             column = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["a" * size]))
             parquet.write_table(pyarrow.table({"text": column}), paths[name], compression="zstd")
             assert paths[name].stat().st_size < 1 << 20
+    if parquet is not None:
+        # The same in lists and in structures.
+        column = [["bat " * (1 << 18)] * 100, []]
+        for name, values in (("list.parquet", column), ("struct.parquet", [{"a": text} for text in column[0]])):
+            paths[name] = folder / name
+            table = pyarrow.table({"text": ["owl"] * len(values), "x": values})
+            parquet.write_table(table, paths[name], compression="zstd")
     return paths
 
 
@@ -284,8 +328,8 @@ _PROGRAM = """
     "name",
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
-        "array.json.gz",
-        *(pytest.param(name, marks=needs_parquet) for name in ("rows.parquet", "value.parquet")),
+        *("array.json.gz", "rows.csv.gz", "heading.md", "tags.html", "paragraphs.docx", "cell.odt", "chapters.epub"),
+        *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in ("rows", "value", "list", "struct")),
     ],
 )
 def test_an_upload_costs_a_multiple_of_its_limit(hostile: dict[str, Path], tmp_path: Path, name: str) -> None:

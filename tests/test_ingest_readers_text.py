@@ -19,6 +19,15 @@ from serotine.ingest.readers.subtitles import read_subtitles
 from serotine.ingest.rows import SkippedRow
 
 
+def test_front_matter_that_multiplies_itself_is_text() -> None:
+    pytest.importorskip("yaml")
+    aliases = "a: &a " + "b" * 30_000 + "\nt: [" + ", ".join(["*a"] * 8_000) + "]"
+    (problem,) = read_front_matter(f"---\n{aliases}\n---\nbats\n").problems
+    assert "more than 10,000 values or 131,072 characters" in problem[1]
+    merges = "\n".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 40))
+    assert read_front_matter(f"---\na0: &a0 {{x: 1}}\n{merges}\n---\nbats\n").metadata["a39"] == {"x": 1}
+
+
 def test_front_matter_is_metadata_and_not_text() -> None:
     pytest.importorskip("yaml")
     source = (

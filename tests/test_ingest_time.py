@@ -11,45 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from helpers.office_cases import CORPUS, PRESENTATION, WORD, docx, odt, packed, xlsx
 
 from serotine.errors import InputFileError
 from serotine.ingest.fields import STANDARD
 from serotine.ingest.file_types import RECORD_READERS, TEXT_READERS
+from serotine.ingest.readers.grammars import GRAMMARS
 
 pytest.importorskip("selectolax")
-
-CORPUS = Path(__file__).parent / "torture" / "corpus"
-_WORD, _PRESENTATION, _SHEET = (
-    f'xmlns:x="http://schemas.openxmlformats.org/{name}/2006/main"'
-    for name in ("wordprocessingml", "presentationml", "spreadsheetml")
-)
-_OPEN = " ".join(f'xmlns:{name[0]}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text"))
-
-
-def _packed(suffix: str, **parts: str) -> bytes:
-    """Return the sample of a ZIP-based format with other content in some of its files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(CORPUS / f"sample{suffix}") as sample, zipfile.ZipFile(buffer, "w") as packed:
-        changed = {
-            name: next((text for end, text in parts.items() if Path(name).stem == end), None)
-            for name in sample.namelist()
-        }
-        assert sum(text is not None for text in changed.values()) == len(parts), sample.namelist()
-        for name, text in changed.items():
-            packed.writestr(name, sample.read(name) if text is None else text)
-    return buffer.getvalue()
-
-
-def _docx(body: str) -> bytes:
-    return _packed(".docx", document=f"<x:document {_WORD}><x:body>{body}</x:body></x:document>")
-
-
-def _odt(body: str) -> bytes:
-    return _packed(".odt", content=f"<o:document {_OPEN}><o:body><o:text>{body}</o:text></o:body></o:document>")
-
-
-def _xlsx(rows: str) -> bytes:
-    return _packed(".xlsx", sheet1=f"<worksheet {_SHEET.replace(':x', '')}><sheetData>{rows}</sheetData></worksheet>")
 
 
 def _nested(n: int, start: str, end: str, text: str = "x") -> str:
@@ -57,13 +26,13 @@ def _nested(n: int, start: str, end: str, text: str = "x") -> str:
 
 
 def _chapter(n: int) -> bytes:
-    return _packed(".epub", two="<html><body>" + "<p>x</p>" * n)
+    return packed(".epub", two="<html><body>" + "<p>x</p>" * n)
 
 
 def _styles(n: int) -> bytes:
     style = '<x:style x:styleId="s{}"><x:basedOn x:val="s{}"/></x:style>'
     styles = "".join(style.format(i, i + 1) for i in range(n))
-    return _packed(".docx", styles=f"<x:styles {_WORD}>{styles}</x:styles>")
+    return packed(".docx", styles=f"<x:styles {WORD}>{styles}</x:styles>")
 
 
 # The name of a file and its content of n parts; n takes some ten milliseconds.
@@ -109,49 +78,49 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
         lambda n: "Subject: a\nContent-Type: multipart/mixed; boundary=b\n\n" + "--b\n\nx\n" * n,
     ),
     "cells": (".ipynb", 3_000, lambda n: json.dumps({"cells": [{"cell_type": "markdown", "source": "# a"}] * n})),
-    "tiny paragraphs": (".docx", 20_000, lambda n: _docx("<x:p><x:r><x:t>x</x:t></x:r></x:p>" * n)),
-    "tiny runs": (".docx", 20_000, lambda n: _docx("<x:p>" + "<x:r><x:t>x</x:t></x:r>" * n + "</x:p>")),
-    "rows of Word": (".docx", 5_000, lambda n: _docx(f"<x:tbl>{'<x:tr><x:tc><x:p/></x:tc></x:tr>' * n}</x:tbl>")),
-    "elements of Word": (".docx", 50_000, lambda n: _docx(_nested(n, "<x:sdt>", "</x:sdt>"))),
+    "tiny paragraphs": (".docx", 20_000, lambda n: docx("<x:p><x:r><x:t>x</x:t></x:r></x:p>" * n)),
+    "tiny runs": (".docx", 20_000, lambda n: docx("<x:p>" + "<x:r><x:t>x</x:t></x:r>" * n + "</x:p>")),
+    "rows of Word": (".docx", 5_000, lambda n: docx(f"<x:tbl>{'<x:tr><x:tc><x:p/></x:tc></x:tr>' * n}</x:tbl>")),
+    "elements of Word": (".docx", 50_000, lambda n: docx(_nested(n, "<x:sdt>", "</x:sdt>"))),
     "boxes in boxes of Word": (
         ".docx",
         60,
-        lambda n: _docx(_nested(n, "<x:p><x:txbxContent>", "</x:txbxContent></x:p>")),
+        lambda n: docx(_nested(n, "<x:p><x:txbxContent>", "</x:txbxContent></x:p>")),
     ),
     "styles on styles": (".docx", 3_000, _styles),
-    "tiny paragraphs of OpenDocument": (".odt", 20_000, lambda n: _odt("<t:p>x</t:p>" * n)),
+    "tiny paragraphs of OpenDocument": (".odt", 20_000, lambda n: odt("<t:p>x</t:p>" * n)),
     "boxes in boxes of OpenDocument": (
         ".odt",
         60,
-        lambda n: _odt(_nested(n, "<t:p><t:text-box>", "</t:text-box></t:p>")),
+        lambda n: odt(_nested(n, "<t:p><t:text-box>", "</t:text-box></t:p>")),
     ),
     "ever deeper headings": (
         ".odt",
         3_000,
-        lambda n: _odt("".join(f'<t:h t:outline-level="{i}">x</t:h>' for i in range(n))),
+        lambda n: odt("".join(f'<t:h t:outline-level="{i}">x</t:h>' for i in range(n))),
     ),
     "repeated cells": (
         ".odt",
         300,
-        lambda n: _odt(
+        lambda n: odt(
             "<t:table>"
             + '<t:table-row><t:table-cell t:number-columns-repeated="99999"/></t:table-row>' * n
             + "</t:table>"
         ),
     ),
-    "shapes": (".pptx", 5_000, lambda n: _packed(".pptx", slide1=f"<x:sld {_PRESENTATION}>{'<x:sp/>' * n}</x:sld>")),
+    "shapes": (".pptx", 5_000, lambda n: packed(".pptx", slide1=f"<x:sld {PRESENTATION}>{'<x:sp/>' * n}</x:sld>")),
     "shapes in shapes": (
         ".pptx",
         100,
-        lambda n: _packed(".pptx", slide1=f"<x:sld {_PRESENTATION}>{_nested(n, '<x:sp>', '</x:sp>')}</x:sld>"),
+        lambda n: packed(".pptx", slide1=f"<x:sld {PRESENTATION}>{_nested(n, '<x:sp>', '</x:sp>')}</x:sld>"),
     ),
     "chapters": (".epub", 20_000, _chapter),
     "cells far to the right": (
         ".xlsx",
         1_000,
-        lambda n: _xlsx("".join(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(1, n + 1))),
+        lambda n: xlsx("".join(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(1, n + 1))),
     ),
-    "rows far down": (".xlsx", 500, lambda n: _xlsx("".join(f'<row r="{i * 500}"/>' for i in range(1, n + 1)))),
+    "rows far down": (".xlsx", 500, lambda n: xlsx("".join(f'<row r="{i * 500}"/>' for i in range(1, n + 1)))),
     "nested brackets": (".py", 50_000, lambda n: _nested(n, "[", "]")),
     "open brackets": (".js", 20_000, lambda n: "(" * n),
     "nested braces": (".c", 20_000, lambda n: "int f() " + _nested(n, "{", "}", "")),
@@ -187,8 +156,12 @@ _REPEATED = (
     ),
     *('{"a":', '{"a":1}\n', "[1,", '"\\u', "1e9", "0" * 9, "a,", '"a",', '"a"\n', "a\tb\n", "\ta"),
 )
-# Of formats that no case above is of, or one or two.
-_SUFFIXES = (".rst", ".tex", ".yaml", ".vtt", ".jsonl", ".mbox")
+_ONE_PER_GRAMMAR = {id(grammar): suffix for suffix, grammar in GRAMMARS.items()}.values()
+# Of formats that no case above is of, or one or two; and every grammar, of which one fault would do.
+_SUFFIXES = (
+    *(".rst", ".tex", ".yaml", ".vtt", ".jsonl", ".mbox"),
+    *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".ini", ".toml", ".org", *_ONE_PER_GRAMMAR)),
+)
 
 
 def test_markdown_without_headings_costs_no_inline_parsing(tmp_path: Path) -> None:
@@ -246,14 +219,14 @@ def test_notes_of_word_that_refer_to_each_other_are_read_once() -> None:
         f'<x:footnote x:id="{i}">{reference.format(f"note {i}", (i + 1) % 40) * 2}</x:footnote>' for i in range(40)
     )
     relations = '<Relationships><Relationship Id="n" Type="a/footnotes" Target="footnotes.xml"/></Relationships>'
-    with zipfile.ZipFile(io.BytesIO(_docx(reference.format("text", 0) * 2))) as sample:
+    with zipfile.ZipFile(io.BytesIO(docx(reference.format("text", 0) * 2))) as sample:
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as packed:
+        with zipfile.ZipFile(buffer, "w") as archive:
             for name in sample.namelist():
                 if "footnotes" not in name and name != "word/_rels/document.xml.rels":
-                    packed.writestr(name, sample.read(name))
-            packed.writestr("word/footnotes.xml", f"<x:footnotes {_WORD}>{notes}</x:footnotes>")
-            packed.writestr("word/_rels/document.xml.rels", relations)
+                    archive.writestr(name, sample.read(name))
+            archive.writestr("word/footnotes.xml", f"<x:footnotes {WORD}>{notes}</x:footnotes>")
+            archive.writestr("word/_rels/document.xml.rels", relations)
     text = TEXT_READERS[".docx"](buffer.getvalue(), "a.docx").text
     assert text.count("text") == 2
     assert [text.count(f"note {i}\n") for i in range(39)] == [2] * 39
@@ -262,18 +235,18 @@ def test_notes_of_word_that_refer_to_each_other_are_read_once() -> None:
 def test_numbers_of_thousands_of_digits_are_bounded() -> None:
     digits = "9" * 5_000
     body = f'<t:h t:outline-level="{digits}">a</t:h><t:p>b<t:s t:c="{digits}"/>c<t:s t:c="²"/>d</t:p>'
-    assert TEXT_READERS[".odt"](_odt(body), "a.odt").text == f"a\n\nb{' ' * 100}c d"
+    assert TEXT_READERS[".odt"](odt(body), "a.odt").text == f"a\n\nb{' ' * 100}c d"
     heading = f'<x:p><x:pPr><x:outlineLvl x:val="{digits}"/></x:pPr><x:r><x:t>a</x:t></x:r></x:p>'
-    assert TEXT_READERS[".docx"](_docx(heading), "a.docx").text.startswith("a\n")
+    assert TEXT_READERS[".docx"](docx(heading), "a.docx").text.startswith("a\n")
 
 
 def test_a_sheet_counts_whatever_its_name() -> None:
     with zipfile.ZipFile(CORPUS / "sample.xlsx") as sample:
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sample.namelist():
                 content = sample.read(name).replace(b"sheet1.xml", b"sheet1.png")
-                packed.writestr(
+                archive.writestr(
                     name.replace("sheet1.xml", "sheet1.png"), content + b" " * (130 << 20) * ("sheet1" in name)
                 )
     with pytest.raises(InputFileError, match="must unpack to at most 128 MiB"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, application, create_index, create_vector_index, expect_error
+from starlette.testclient import TestClient
 
 from serotine import Index
 from serotine.cli import main
 from serotine.ingest import IngestReport, update
+from serotine.serving import ServerSettings
+from serotine.serving.http.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from starlette.testclient import TestClient
 
 URL = "/v1/indexes/wiki/files"
 
@@ -58,6 +60,27 @@ def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
     assert replacing_job["added"] == 1
     assert client.get("/v1/indexes/wiki/documents/notes/owls.txt").json()["text"] == "owls sleep"
     assert not list((tmp_path / "state" / "uploads").iterdir())
+
+
+@pytest.mark.parametrize(("expansion", "added"), [(2, 0), (100_000, 6_000)])
+def test_max_expansion_is_that_of_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expansion: int, added: int
+) -> None:
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, *_: WordEncoder(DIM))
+    jobs: list[dict[str, Any]] = []
+
+    def serve(settings: ServerSettings, **_: object) -> int:
+        with TestClient(create_app(settings), base_url="http://localhost") as client:
+            jobs.append(upload(client, ("a.csv.gz", gzip.compress(b"text\n" + b"bats hunt\n" * 6_000))))
+        return 0
+
+    monkeypatch.setattr("serotine.serving.serve", serve)
+    wiki = create_index(tmp_path / "wiki.serotine")
+    assert main(["serve", str(wiki), "--max-record", "1", "--max-expansion", str(expansion)]) == 0
+    (job,) = jobs
+    assert job["added"] == added
+    refused = ["must have at most 1,048,576 characters" in file["reason"] for file in job["skipped"]]
+    assert refused == ([] if added else [True])
 
 
 def test_the_name_of_a_file_stands_for_its_passages(client: TestClient) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # The metadata that say which passage a document is.
 PASSAGE_FIELDS = ("document", "start", "end")
 MIN_TOKENS = 16
+# Characters of the metadata of one document in all its passages together: each has all of them.
+MAX_REPEATED_METADATA = 64 << 20
 # About the length of the passages that late-interaction models are trained and evaluated on.
 _DEFAULT_TOKENS = 256
 _OVERLAP_DIVISOR = 8
@@ -82,6 +84,14 @@ def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end
     A field of the document with one of these names is renamed, as `with_own` does.
     """
     return with_own(metadata, dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True)))
+
+
+def repeated_metadata_problem() -> str:
+    """Return the message for metadata of more than `MAX_REPEATED_METADATA`."""
+    return (
+        f"the metadata of its passages must be at most {MAX_REPEATED_METADATA:,} characters together, as each has "
+        "those of the whole text, got more; shorten its title, headings or other metadata, or split the text"
+    )
 
 
 def with_own(

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from serotine.coverage import CoverageReport, TextCoverage, text_coverage
-from serotine.cutting import Cutter, default_length, passage_id, passage_metadata
+from serotine.cutting import (
+    MAX_REPEATED_METADATA,
+    Cutter,
+    default_length,
+    passage_id,
+    passage_metadata,
+    repeated_metadata_problem,
+)
 from serotine.errors import EncoderError, not_one_of
 from serotine.index.store import CoverageRow
+from serotine.json_values import characters
 from serotine.text_encoder import TextEncoder
 from serotine.wording import worded
 
@@ -98,6 +106,8 @@ def split_texts(
         if len(pieces) < 2:
             rows.append((id_, text, dict(fields)))
             continue
+        if characters(fields) * len(pieces) > MAX_REPEATED_METADATA:
+            raise ValueError(f"metadata of {id_!r}: {repeated_metadata_problem()}")
         rows += [
             (passage_id(id_, number), text[start:end], passage_metadata(fields, id_, start, end))
             for number, (start, end) in enumerate(pieces, 1)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
-from serotine.cutting import PASSAGE_FIELDS, new_names, passage_id, passage_metadata, with_own
+from serotine.cutting import (
+    MAX_REPEATED_METADATA,
+    PASSAGE_FIELDS,
+    new_names,
+    passage_id,
+    passage_metadata,
+    repeated_metadata_problem,
+    with_own,
+)
 from serotine.errors import InputFileError
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
@@ -20,6 +28,7 @@ from serotine.ingest.file_types import file_type
 from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow
 from serotine.ingest.sources import SourceFile
+from serotine.json_values import characters
 
 if TYPE_CHECKING:
     from serotine.ingest.plan import FileChange
@@ -180,6 +189,8 @@ class DocumentReader:
         chunks = list(self.chunker.chunks(plain(record.text, {})))
         if len(chunks) < 2:
             return [record]
+        if characters(record.metadata) * len(chunks) > MAX_REPEATED_METADATA:
+            raise InputFileError(f"{record.origin}: {repeated_metadata_problem()}")
         renamed = {**record.renamed, **new_names(record.metadata, PASSAGE_FIELDS)}
         passages = [
             replace(

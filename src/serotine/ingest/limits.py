@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields
 from serotine.errors import InputFileError, invalid
 from serotine.wording import worded
 
+# Of a row of a few characters: its id alone takes as many bytes of memory.
+ROW_CHARACTERS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingLimits:
@@ -23,9 +26,10 @@ class ReadingLimits:
         stream_bytes: of one compressed stream of a PDF that is not an image, unpacked.
         row_group_bytes: of a row group of Parquet, unpacked.
         unpacked_bytes: of a .gz that is read line by line, unpacked.
-        values: numbers, strings, objects and arrays in one text of JSON.
-        expansion: how many times its bytes the strings of a file of records may have together, where they have more
-            than `record_bytes`: formats that store a text once for many rows expand without end.
+        values: numbers, strings, objects and arrays in one text of JSON; elements and attributes of XML, tags of HTML.
+        expansion: how many times its bytes the rows of a file of records may have together, in characters, where they
+            have more than `record_bytes`: formats that store a text once for many rows expand without end. A row
+            counts 200 characters at least.
 
     >>> ReadingLimits(text_bytes=1 << 20).text_bytes
     1048576
@@ -84,15 +88,35 @@ def check_text(text: str, place: str) -> None:
     """Raise InputFileError for the text of a document that is longer than `text_bytes`."""
     limit = reading_limits().text_bytes
     if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
-        raise InputFileError(
-            f"{place}: the text must be at most {size(limit)}; {split_advice('text_bytes', '--max-text-size')}"
-        )
+        raise _long_text(place)
+
+
+def check_length(characters: int, place: str) -> None:
+    """Raise InputFileError for a text that becomes longer than `text_bytes` while it is written."""
+    if characters > reading_limits().text_bytes:
+        raise _long_text(place)
+
+
+def _long_text(place: str) -> InputFileError:
+    limit, fix = reading_limits().text_bytes, split_advice("text_bytes", "--max-text-size")
+    return InputFileError(f"{place}: the text must be at most {size(limit)}; {fix}")
 
 
 def expansion_limit(file_bytes: int) -> int:
-    """Return how many bytes the strings of a file of so many bytes may have together, by `expansion`."""
+    """Return how many characters the rows of a file of so many bytes may have together, by `expansion`."""
     limits = reading_limits()
     return max(limits.record_bytes, limits.expansion * file_bytes)
+
+
+def check_expansion(characters: int, file_bytes: int, name: str) -> None:
+    """Raise InputFileError where the rows of a file have more characters together than `expansion` lets it."""
+    limit = expansion_limit(file_bytes)
+    if characters > limit:
+        fix = worded("write it as JSON Lines, or raise --max-expansion", http="write it as JSON Lines")
+        raise InputFileError(
+            f"{name}: its rows must have at most {limit:,} characters together, as it has {file_bytes:,} bytes, got "
+            f"more (a row counts {ROW_CHARACTERS} at least); {fix}"
+        )
 
 
 def too_long(what: str) -> str:

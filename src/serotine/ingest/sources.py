@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from serotine.cutting import passage_id
+from serotine.cutting import MAX_REPEATED_METADATA, passage_id, repeated_metadata_problem
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.context import in_context
@@ -24,10 +24,11 @@ from serotine.ingest.file_types import (
     file_type,
     has_own_encoding,
 )
-from serotine.ingest.limits import check_text, expansion_limit, reading_limits
+from serotine.ingest.limits import ROW_CHARACTERS, check_expansion, check_text, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow, Unread
+from serotine.json_values import characters
 from serotine.texts import has_visible
 from serotine.wording import worded
 
@@ -152,31 +153,28 @@ class SourceFile:
             )
             for number, chunk in enumerate(chain(first, chunks), 1)
         )
-        yield from in_context(passages, extract.text) if chunker.chunking.late else passages
+        checked = _with_short_metadata(passages, name)
+        yield from in_context(checked, extract.text) if chunker.chunking.late else checked
+
+
+def _with_short_metadata(passages: Iterator[Document], name: str) -> Iterator[Document]:
+    """Yield passages; InputFileError where their metadata are together longer than `MAX_REPEATED_METADATA`."""
+    total = 0
+    for passage in passages:
+        total += characters(passage.metadata)
+        if total > MAX_REPEATED_METADATA:
+            raise InputFileError(f"{name}: {repeated_metadata_problem()}")
+        yield passage
 
 
 def _without_expansion(rows: Iterator[ReadRow], name: str, file_bytes: int) -> Iterator[ReadRow]:
-    """Yield rows; InputFileError where their strings together are beyond `ReadingLimits.expansion`."""
-    limit, characters = expansion_limit(file_bytes), 0
+    """Yield rows; InputFileError where they are together beyond `ReadingLimits.expansion`."""
+    total = 0
     for row in rows:
         if isinstance(row, Row):
-            characters += sum(map(_characters, row.fields.values()))
-            if characters > limit:
-                fix = worded("write it as JSON Lines, or raise --max-expansion", http="write it as JSON Lines")
-                raise InputFileError(
-                    f"{name}: the texts of its rows must be at most {limit:,} characters together, as it has "
-                    f"{file_bytes:,} bytes, got more; {fix}"
-                )
+            total += max(characters(row.fields), ROW_CHARACTERS)
+            check_expansion(total, file_bytes, name)
         yield row
-
-
-def _characters(value: object) -> int:
-    """Return the characters of the strings of a value."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def _row_documents(

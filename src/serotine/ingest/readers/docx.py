@@ -49,7 +49,7 @@ def read_docx(data: bytes, name: str) -> Extract:
 
 class _Reader:
     def __init__(self, package: Package, targets: dict[str, str]) -> None:
-        self.writer = TextWriter()
+        self.writer = TextWriter(package.name)
         self.title = ""
         self.images = 0
         self._levels = _heading_levels(package.xml(targets["styles"])) if "styles" in targets else {}

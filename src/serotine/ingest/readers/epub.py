@@ -42,7 +42,8 @@ def read_epub(data: bytes, name: str) -> Extract:
     texts: list[str] = []
     sections: list[Section] = []
     length = 0
-    for chapter in chapters:
+    # Once: a book that lists a chapter a million times is small.
+    for chapter in dict.fromkeys(chapters):
         extract = read_html(package.read(chapter), f"{name}/{chapter}")
         if extract.text.strip():
             length += len(_SEPARATOR) if texts else 0

@@ -16,7 +16,8 @@ _TOML = re.compile(r"\A\ufeff?\+\+\+[ \t]*(?:\r\n|\n)(.*?)^\+\+\+[ \t]*(?:\r\n|\
 # "---" may also be a line across the page; then no key follows.
 _KEY = re.compile(r"(?:\s|#.*+)*+[\w\"'.-]+[ \t]*:(?:\s|\Z)")
 _MAX_LENGTH = 1 << 16
-_MAX_VALUES = 10_000
+# Aliases may repeat what it has.
+_MAX_VALUES, _MAX_CHARACTERS = 10_000, 1 << 17
 _MAX_DEPTH = 16
 # Keys that readers give to passages; the file's own values of these names are in `front_matter`.
 _RESERVED = frozenset(("document", "encoding", "end", "heading", "last_page", "page", "source", "start"))
@@ -48,7 +49,7 @@ def read_front_matter(text: str) -> FrontMatter:
         return FrontMatter()
     content = match.group(1)
     try:
-        values = _parse_yaml(content) if yaml else _convert(tomllib.loads(content), [_MAX_VALUES], 0)
+        values = _parse_yaml(content) if yaml else _convert(tomllib.loads(content), [_MAX_VALUES, _MAX_CHARACTERS], 0)
     # PyYAML raises ValueError for a date such as 2026-13-45, and AttributeError and others for broken tags.
     except Exception as error:
         if yaml and _KEY.match(content) is None:
@@ -74,19 +75,19 @@ def _parse_yaml(content: str) -> Any:
         import yaml
     except ImportError:
         raise ValueError(missing_extra("reading it", "ingest")) from None
-    return _convert(yaml.safe_load(content), [_MAX_VALUES], 0)
+    return _convert(yaml.safe_load(content), [_MAX_VALUES, _MAX_CHARACTERS], 0)
 
 
 def _convert(value: Any, budget: list[int], depth: int) -> Any:
     """Return a value as JSON; ValueError where aliases would multiply it, or it is nested too deeply."""
     budget[0] -= 1
-    if budget[0] < 0 or depth > _MAX_DEPTH:
-        raise ValueError(f"more than {_MAX_VALUES:,} values, or nested more than {_MAX_DEPTH} deep")
+    budget[1] -= len(value) if isinstance(value, str) else 0
+    if min(budget) < 0 or depth > _MAX_DEPTH:
+        raise ValueError(
+            f"more than {_MAX_VALUES:,} values or {_MAX_CHARACTERS:,} characters, or nested more than {_MAX_DEPTH} deep"
+        )
     if isinstance(value, dict):
-        return {
-            key if isinstance(key, str) else str(_convert(key, budget, depth + 1)): _convert(item, budget, depth + 1)
-            for key, item in value.items()
-        }
+        return {str(_convert(key, budget, depth + 1)): _convert(item, budget, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_convert(item, budget, depth + 1) for item in value]
     if isinstance(value, float) and math.isinf(value):

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from serotine.errors import InputFileError
+from serotine.ingest.limits import reading_limits
 
 _VALUE = r"""(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)"""
 # As the tokenizer of HTML ends a tag: "=" begins a value only after a name, and ">" in quotes is text.
@@ -52,9 +53,13 @@ def check_cost(source: str, name: str) -> None:
     formats: dict[str, list[str]] = {tag: [] for tag in _FORMATS}
     # What was opened since a cell began, which the next cell or its end closes.
     in_cell: Counter[str] | None = None
-    depth = open_formats = steps = nodes = unsure_until = position = 0
+    depth = open_formats = steps = nodes = unsure_until = position = tags = 0
+    most = reading_limits().values
     while (markup := _MARKUP.search(source, position)) is not None:
         position = markup.end()
+        tags += 1
+        if tags > most:
+            raise InputFileError(f"{name}: more than {most:,} tags and comments; split it")
         closing, tag, rest, cdata = markup.groups()
         if tag is None:
             if cdata and (end := source.find("]]>", position)) > unsure_until:

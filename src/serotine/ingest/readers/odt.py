@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element
 
 from serotine.ingest.extract import Extract
+from serotine.ingest.limits import check_length
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.page_margins import distinct_margins
 from serotine.ingest.readers.text_writer import TextWriter
@@ -35,7 +36,7 @@ def read_odt(data: bytes, name: str) -> Extract:
     body = first(content, "text")
     if body is None:
         raise package.damaged()
-    reader = _Reader()
+    reader = _Reader(name)
     reader.blocks(body)
     if "styles.xml" in package.names:
         reader.margins(package.xml("styles.xml"))
@@ -56,8 +57,9 @@ def read_odt(data: bytes, name: str) -> Extract:
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self.writer = TextWriter()
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.writer = TextWriter(name)
         self.title = ""
 
     def margins(self, styles: Element) -> None:
@@ -82,20 +84,21 @@ class _Reader:
                 for note in outermost(element, "note-body", "text-box"):
                     self.blocks(note)
             elif kind == "table":
-                self.writer.add("\n".join(_row(row) for row in all_of(element, "table-row")))
+                self.writer.add("\n".join(self._row(row) for row in all_of(element, "table-row")))
             elif kind == "list":
                 self.writer.add("\n".join(text for item in all_of(element, "p", "h") if (text := _text(item).strip())))
             elif kind not in _SKIPPED:
                 self.blocks(element)
 
-
-def _row(row: Element) -> str:
-    cells: list[str] = []
-    for cell in row:
-        if local(cell) in ("table-cell", "covered-table-cell"):
-            text = " ".join(text for paragraph in all_of(cell, "p", "h") if (text := _text(paragraph).strip()))
-            cells += [text] * count(cell, "number-columns-repeated", 1, most=_MAX_REPEATED)
-    return "\t".join(cells).rstrip("\t")
+    def _row(self, row: Element) -> str:
+        cells: list[str] = []
+        for cell in row:
+            if local(cell) in ("table-cell", "covered-table-cell"):
+                text = " ".join(text for paragraph in all_of(cell, "p", "h") if (text := _text(paragraph).strip()))
+                times = count(cell, "number-columns-repeated", 1, most=_MAX_REPEATED)
+                check_length(len(text) * times, self._name)
+                cells += [text] * times
+        return "\t".join(cells).rstrip("\t")
 
 
 def _text(element: Element) -> str:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.fields import STANDARD, Fields
-from serotine.ingest.limits import reading_limits, size
+from serotine.ingest.limits import ROW_CHARACTERS, check_expansion, reading_limits, size, too_long
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.parquet_sizes import RowGroupSize, row_group_sizes
+from serotine.ingest.readers.parquet_texts import text_bytes
 from serotine.ingest.rows import BadRowError, ReadRow, Row
 from serotine.json_values import json_value
 
@@ -70,19 +73,18 @@ def parquet_batches(
         # Parquet is read from its end, so a compressed file is uncompressed whole.
         content = read_whole(path, name) if compressed else b""
         with io.BytesIO(content) if compressed else path.open("rb") as opened:
-            _check_sizes(row_group_sizes(opened), name)
+            groups = row_group_sizes(opened)
+        _check_sizes(groups, name)
+        file_bytes = path.stat().st_size
+        # Before a row is read: its number of rows is in the footer.
+        check_expansion(ROW_CHARACTERS * sum(group.rows for group in groups), file_bytes, name)
         source = pyarrow.BufferReader(content) if compressed else path
         with pyarrow.parquet.ParquetFile(source) as file:
             names = file.schema_arrow.names
-            dictionaries = _flat_texts(file)
+            dictionaries = _texts(file)
         # As dictionaries, values that are in many rows are in memory once.
         with pyarrow.parquet.ParquetFile(source, read_dictionary=dictionaries) as file:
-            batches = file.iter_batches(batch_size=_BATCH_ROWS)
-            starts = range(0, _BATCH_ROWS, _ROWS_AT_ONCE)
-            yield (
-                names,
-                (batch.slice(i, _ROWS_AT_ONCE).to_pylist() for batch in batches for i in starts if i < len(batch)),
-            )
+            yield names, _rows(file.iter_batches(batch_size=_BATCH_ROWS), file_bytes, name)
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
@@ -108,10 +110,32 @@ def _check_sizes(groups: list[RowGroupSize], name: str) -> None:
                 )
 
 
-def _flat_texts(file: Any) -> list[str]:
-    """Return the columns of texts and bytes that are not in lists or structures."""
+def _texts(file: Any) -> list[str]:
+    """Return the columns of texts and bytes, also those in lists and structures."""
     columns = [file.schema.column(i) for i in range(len(file.schema))]
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY" and column.path == column.name]
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+
+
+def _rows(batches: Iterator[Any], file_bytes: int, name: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows as Python values, of which each takes memory as often as the rows have it.
+
+    Raises:
+        InputFileError: a row is too long, or all are together.
+    """
+    limit, number, total = reading_limits().record_bytes, 0, 0
+    for batch in batches:
+        sizes = sum((text_bytes(column) for column in batch.columns), np.zeros(len(batch), dtype=np.int64))
+        total += int(sizes.sum())
+        check_expansion(total, file_bytes, name)
+        for i in np.flatnonzero(sizes > limit).tolist():
+            raise InputFileError(f"{name}:{number + i + 1}: {too_long('a row')}")
+        start = 0
+        while start < len(batch):
+            fitting = int(np.searchsorted(np.cumsum(sizes[start:]), limit, side="right"))
+            rows = min(max(fitting, 1), _ROWS_AT_ONCE)
+            yield batch.slice(start, rows).to_pylist()
+            start += rows
+        number += len(batch)
 
 
 def _plain(value: Any, origin: str) -> Any:

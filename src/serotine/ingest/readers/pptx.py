@@ -25,7 +25,7 @@ def read_pptx(data: bytes, name: str) -> Extract:
     main = package.main_part()
     relations = package.relations(main)
     slides = [relations.get(_relation_id(element)) for element in all_of(package.xml(main), "sldId")]
-    writer = TextWriter()
+    writer = TextWriter(name)
     unread: Counter[str] = Counter()
     first_title = ""
     for number, relation in enumerate(slides, 1):

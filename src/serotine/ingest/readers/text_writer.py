@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from serotine.ingest.extract import Extract, Positions, Section, sections
+from serotine.ingest.limits import check_length
 
 _BLOCK_SEPARATOR = "\n\n"
 
 
 class TextWriter:
-    """Writes the text of a document in order, and notes where its headings, pages, rows and the like begin."""
+    """Writes the text of a document in order, and notes where its headings, pages, rows and the like begin.
 
-    def __init__(self) -> None:
+    Args:
+        name: the file's name in messages: its text is refused as soon as it is longer than the limit.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._texts: list[str] = []
         self._length = 0
         self._headings: list[tuple[int, int, str]] = []
@@ -80,3 +86,5 @@ class TextWriter:
     def _write(self, text: str) -> None:
         self._texts.append(text)
         self._length += len(text)
+        # Small files refer to a long text many times.
+        check_length(self._length, self._name)

@@ -40,7 +40,7 @@ def read_xlsx(data: bytes, name: str) -> Extract:
         InputFileError: it is encrypted, damaged or too large, or openpyxl is not installed.
     """
     package = Package(data, name, ".xlsx")
-    writer = TextWriter()
+    writer = TextWriter(name)
     hidden: list[str] = []
     for title, rows, is_hidden in _sheets(package, data, name):
         hidden += [title] * is_hidden

@@ -25,7 +25,7 @@ def read_xml(data: bytes, name: str) -> Extract:
         InputFileError: it is not well-formed, or declares entities.
     """
     root = parse_xml(data, name)
-    writer = TextWriter()
+    writer = TextWriter(name)
     pending: list[tuple[Element, int]] = [(root, 0)]
     while pending:
         element, depth = pending.pop()

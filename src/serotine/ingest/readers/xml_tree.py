@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from serotine.errors import InputFileError
+from serotine.ingest.limits import reading_limits
 
 # Readers walk trees by recursion.
 _MAX_DEPTH = 256
@@ -20,14 +21,18 @@ def parse_xml(data: bytes, name: str) -> Element:
         name: its name in messages.
 
     Raises:
-        InputFileError: it is not well-formed, declares entities, or is nested too deeply.
+        InputFileError: it is not well-formed, declares entities, is nested too deeply, or has too many elements.
     """
     builder = TreeBuilder()
-    depth = 0
+    depth = values = 0
+    most = reading_limits().values
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
+        nonlocal depth, values
         depth += 1
+        values += 1 + len(attributes)
+        if values > most:
+            raise InputFileError(f"{name}: more than {most:,} elements and attributes; split it")
         if depth > _MAX_DEPTH:
             raise InputFileError(f"{name}: nested more than {_MAX_DEPTH} deep; check that it is the right file")
         builder.start(_name(tag), {_name(key): value for key, value in attributes.items()})

@@ -59,11 +59,18 @@ def test_files_are_read_and_all_others_counted(tree: Path) -> None:
 
 def test_generated_files_are_left_out_by_kind(tree: Path) -> None:
     generated = ("package-lock.json", "deep/poetry.lock", "app.min.js", "app.js.map", "door_pb2.py", "Cargo.lock")
+    generated += ("package.json", "deep/tsconfig.build.json")
     for name in (*generated, "lock.py", "admin.js", "records.json"):
         (tree / name).write_text("{}")
     found = find_files(tree, FileSelection())
-    assert found.ignored.generated == {"lock files": 3, "generated code": 1, "minified code": 1, "source maps": 1}
-    assert "3 lock files, 1 source map, 1 minified code, 1 generated code, folders" in str(found.ignored)
+    assert found.ignored.generated == {
+        "lock files": 3,
+        "configuration files": 2,
+        "generated code": 1,
+        "minified code": 1,
+        "source maps": 1,
+    }
+    assert "3 lock files, 2 configuration files, 1 source map, 1 minified code, 1 gener" in str(found.ignored)
     assert found.ignored.to_json()["generated"] == found.ignored.generated
     assert {"lock.py", "admin.js", "records.json"} <= set(names(tree))
     assert not set(generated) & set(names(tree))
@@ -292,7 +299,7 @@ def test_files_of_tools_do_not_hide_the_skipped_data(shell: Shell, tmp_path: Pat
         (tmp_path / "n" / f"a{number:02}" / "package.json").write_text('{"name": "x"}')
     (tmp_path / "n" / "z.csv").write_text("name,price\nchair,3\n")
     (tmp_path / "n" / "z.pdf").write_bytes(b"%PDF-1.4 cut")
-    shell("index", "n", "-o", "o")
+    shell("index", "n", "-o", "o", "--no-ignore")
     lines = [line for line in shell.err.splitlines() if "skipped: " in line]
     assert lines[0].startswith("warning: skipped: n/z.csv:1: the header must name a column 'text'")
     assert lines[1].startswith("warning: skipped: n/z.pdf: ")

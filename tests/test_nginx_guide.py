@@ -93,6 +93,7 @@ def test_requests_pass_the_proxy(proxy: int) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
     assert request(proxy, "/")[0] == 200
     assert request(proxy, "/readyz", token="")[0] == 200
+    assert request(proxy, "/metrics")[0] == 403
     assert request(proxy, "/v1/indexes", token="unknown")[0] == 401
     own_page = {"Origin": f"https://search.example.org:{proxy}", "Sec-Fetch-Site": "same-origin"}
     assert request(proxy, "/v1/indexes", **own_page)[0] == 200

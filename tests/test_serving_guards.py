@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +25,10 @@ from serotine.serving.http.logs import JsonLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from starlette.testclient import TestClient
 
+SERVING_PAGE = Path(__file__).parents[1] / "docs" / "serving.md"
 READER, WRITER = "r" * 32, "w" * 32
 ROWS = [[1.0] * DIM]
 
@@ -88,8 +89,12 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
             assert refused.headers["WWW-Authenticate"] == "Bearer"
             expect_error(client.get(path, headers=authorization("x" * 32)), 401, "unauthorized")
             assert client.get(path, headers=authorization(READER)).status_code in (200, 404)
-        for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
-            assert client.get(path).status_code == 200
+        (listed,) = re.findall(r"No token is needed for (.*?), which say", SERVING_PAGE.read_text("utf-8"), re.DOTALL)
+        documented = set(re.findall(r"`(/[\w./]*)`", listed))
+        operations: dict[str, Any] = client.get("/openapi.json").json()["paths"]
+        paths = {path for path, methods in operations.items() if "get" in methods and "{" not in path}
+        paths |= {"/", "/docs", "/openapi.json", "/static/"}
+        assert {path for path in paths if client.get(path).status_code != 401} == documented
         url = "/v1/indexes/wiki/documents"
         expect_error(client.post(url, json=documents), 401, "unauthorized")
         expect_error(client.post(url, json=documents, headers=authorization(READER)), 403, "forbidden")

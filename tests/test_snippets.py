@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from helpers.candidate_stores import stand_ins
 from helpers.eval_cases import write_beir
+from helpers.printed import check_printed
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -175,7 +176,7 @@ def test_python_snippets_run(
         ast.increment_lineno(tree, fence.map[0] + 1)
         exec(compile(tree, str(page), "exec"), names)  # noqa: S102
         if expected := stated_output(code) if (name(page), position) not in NOT_RUN else []:
-            assert without_numbers(capsys.readouterr().out.splitlines()) == without_numbers(expected)
+            check_printed(capsys.readouterr().out.splitlines(), expected)
     index = names.get("index")
     if isinstance(index, Index):
         index.close()
@@ -185,10 +186,6 @@ def stated_output(code: str) -> list[str]:
     """Return the comment lines that end a snippet: what it prints."""
     lines = list(itertools.takewhile(lambda line: line.startswith("# "), reversed(code.splitlines())))
     return [line.removeprefix("# ") for line in reversed(lines)]
-
-
-def without_numbers(lines: list[str]) -> list[str]:
-    return [re.sub(r"\d+\.\d+", "N", line) for line in lines]
 
 
 def _installed(line: ast.ImportFrom) -> bool:
@@ -213,7 +210,7 @@ def test_the_tutorial_on_evaluation_shows_what_is_printed(
         capsys.readouterr()
         assert main(shlex.split(command.removeprefix("$ serotine "))) == 0
         lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-        assert without_numbers(lines[-len(printed) :]) == without_numbers(printed)
+        check_printed(lines[-len(printed) :], printed)
 
 
 def command_lines(page: Path) -> Iterator[list[str]]:

@@ -217,7 +217,8 @@ def file_options(command: Command) -> Command:
         click.option(
             "--no-ignore",
             is_flag=True,
-            help="Read what .gitignore and .serotineignore name, generated files, packages and build outputs.",
+            help="Read what .gitignore and .serotineignore name, generated and configuration files, packages and build "
+            "outputs.",
         ),
         click.option(
             "--no-follow-links",

@@ -432,20 +432,18 @@ def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow])
 
 
 _DATA = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".mbox")
-# Files of tools, whose JSON is no collection of texts.
-_TOOL_FILE = re.compile(r"package\.json|composer\.json|.*[-.]lock(\.json)?|[jt]sconfig.*\.json|\.?eslintrc.*")
 
 
 def _by_interest(files: Sequence[Skipped]) -> list[Skipped]:
-    """Return skipped files in the order in which they are named: data first, files of tools last, all types early."""
-    from serotine.ingest import file_type
+    """Return skipped files in the order in which they are named: data first, generated and configuration files last."""
+    from serotine.ingest import file_type, generated_kind
 
     seen: Counter[str] = Counter()
     ranked = []
     for skipped in files:
         type_ = file_type(skipped.file)
         rank = 0 if type_ in _DATA else 2 if type_ == ".json" else 1
-        if _TOOL_FILE.fullmatch(Path(skipped.file).name.lower()):
+        if generated_kind(Path(skipped.file).name) is not None:
             rank = 3
         # The third file of a type comes after the second ones of all others.
         ranked.append((rank == 3, seen[type_], rank))

@@ -19,7 +19,7 @@ from serotine.errors import SerotineError, missing_extra
     type=click.IntRange(1, 65535),
     help="Serve over streamable HTTP at http://127.0.0.1:PORT/mcp instead of standard input and output.",
 )
-@click.option("--verbose", is_flag=True, help="Log every request, on standard error.")
+@click.option("--verbose", is_flag=True, help="Log every failed call, on standard error.")
 def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
     """Serve INDEX... to agents over the Model Context Protocol: search, expand, list.
 

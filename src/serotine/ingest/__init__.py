@@ -9,6 +9,7 @@ from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
+from serotine.ingest.generated import generated_kind
 from serotine.ingest.ingest import Ingest, previous_chunking, update
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import check_is_no_index, list_files, read
@@ -42,6 +43,7 @@ __all__ = [
     "check_is_no_index",
     "described_types",
     "file_type",
+    "generated_kind",
     "list_files",
     "parquet_batches",
     "previous_chunking",

@@ -1,6 +1,7 @@
-"""Files and folders that tools write and nobody reads: lock files, minified code, installed packages, build outputs.
+"""Files and folders for tools, which nobody reads: lock and configuration files, minified code, build outputs.
 
-The names are those that GitHub's Linguist calls generated, and the lock files of npm, Cargo, Poetry and others.
+The names are those that GitHub's Linguist calls generated, the lock files of npm, Cargo, Poetry and others, and the
+configuration files that are JSON, where other files of that type are records.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ _LOCK_FILES = {
     *("packages.lock.json", "project.assets.json", "gradle.lockfile", ".terraform.lock.hcl", "module.bazel.lock"),
     *("jsr.lock", "cartfile.resolved", "manifest.toml.lock"),
 }
+_CONFIGURATION_FILES = {
+    *("angular.json", "app.json", "appsettings.json", "biome.json", "bower.json", "cmakepresets.json"),
+    *("cmakeuserpresets.json", "composer.json", "deno.json", "devcontainer.json", "firebase.json", "global.json"),
+    *("jsconfig.json", "lerna.json", "launchsettings.json", "nest-cli.json", "nodemon.json", "now.json", "nx.json"),
+    *("package.json", "project.json", "pyrightconfig.json", "renovate.json", "rush.json", "tsconfig.json"),
+    *("tslint.json", "turbo.json", "typedoc.json", "vcpkg.json", "vercel.json"),
+}
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("configuration files", re.compile(r"(ts|js)config\..+\.json|.+\.config\.json|appsettings\..+\.json")),
     ("minified code", re.compile(r".+[.-]min\.(m?js|css)")),
     ("source maps", re.compile(r".+\.(m?js|css|ts|cjs)\.map")),
     ("generated code", re.compile(r".+(_pb2(_grpc)?\.pyi?|\.pb\.(go|cc|h)|\.pb\.gw\.go|\.g\.dart|\.designer\.cs)")),
@@ -33,14 +42,16 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 def generated_kind(name: str) -> str | None:
-    """Return the kind of a generated file, from its name; None for all other files.
+    """Return the kind of a generated or configuration file, from its name; None for all other files.
 
-    >>> generated_kind("package-lock.json"), generated_kind("jquery.min.js"), generated_kind("lock.py")
-    ('lock files', 'minified code', None)
+    >>> generated_kind("package-lock.json"), generated_kind("tsconfig.json"), generated_kind("lock.py")
+    ('lock files', 'configuration files', None)
     """
     lowered = name.lower()
     if lowered in _LOCK_FILES:
         return "lock files"
+    if lowered in _CONFIGURATION_FILES:
+        return "configuration files"
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(lowered)), None)
 
 

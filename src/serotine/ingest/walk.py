@@ -26,14 +26,15 @@ _SINGULAR = {"links to files that are read": "link to a file that is read", "lin
 class FileSelection:
     """Which files of folders are read; a file that is itself a source always is.
 
-    Hidden files, lock files, minified and other generated code, folders of installed packages and build outputs, and
-    what `.gitignore` and `.serotineignore` name are left out.
+    Hidden files, lock files, configuration files in JSON, minified and other generated code, folders of installed
+    packages and build outputs, and what `.gitignore` and `.serotineignore` name are left out.
 
     Attributes:
         exclude: patterns, as in `.gitignore` and relative to each folder, of files and folders to leave out.
         include: patterns of the only files to read, generated ones among them; none: all.
         max_file_size: bytes above which a file is left out; None: no limit.
-        ignore_files: whether generated files, packages, build outputs and what ignore files name are left out.
+        ignore_files: whether generated and configuration files, packages, build outputs and what ignore files name are
+            left out.
         follow_links: whether links in folders are followed, also out of them; a source that is a link always is.
 
     >>> FileSelection(exclude=("drafts/", "*.log"), max_file_size=10_000_000).max_file_size

@@ -26,7 +26,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build wheels from a clean sdist, and check them.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="Folder for the sdist and the wheels.")
     output = parser.parse_args().output.resolve()
-    shutil.rmtree(output, ignore_errors=True)
+    # What else is in the folder stays, such as the kernels of `make hf-kernels`.
+    for earlier in (*output.glob("*.whl"), *output.glob("*.tar.gz")):
+        earlier.unlink()
     sdist = build(ROOT, output, "--sdist")
     with tempfile.TemporaryDirectory() as name:
         built = build(sdist, Path(name), "--wheel")

@@ -7,6 +7,7 @@ Asks the package index for the packages' metadata; nothing is installed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/reference/licenses.md"
+# Earlier ones do not report License-Expression.
+OLDEST_PIP = 25
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 # What classifiers call these, and what older packages write instead of an SPDX expression.
 _SPDX = {
@@ -66,7 +69,10 @@ def _licenses(names: Iterable[str]) -> dict[str, str]:
         report = Path(folder) / "report.json"
         options = ["--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", str(report)]
         subprocess.run([sys.executable, "-m", "pip", "install", *options, *names], check=True)
-        packages = [package["metadata"] for package in json.loads(report.read_text())["install"]]
+        written = json.loads(report.read_text())
+    if int(written["pip_version"].partition(".")[0]) < OLDEST_PIP:
+        raise SystemExit(f"pip {written['pip_version']} omits licenses; run: python -m pip install 'pip>={OLDEST_PIP}'")
+    packages = [package["metadata"] for package in written["install"]]
     return {
         package["name"].lower().replace("_", "-"): declared(
             package.get("license_expression"), package.get("license"), package.get("classifier", ())
@@ -77,6 +83,7 @@ def _licenses(names: Iterable[str]) -> dict[str, str]:
 
 def main() -> int:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     names = dependencies()
     licenses = _licenses(names)
     rows = [

@@ -47,9 +47,12 @@ def test_a_word_shows_what_it_matched(page: Page) -> None:
     first = page.locator(".hit").first
     sync_api.expect(first.locator("mark.chosen")).to_have_text(["serotine"])
     sync_api.expect(first.locator(".matched")).to_contain_text("serotine 1.00")
+    # In place of the passage's own score.
+    sync_api.expect(first.locator(".score small")).to_be_hidden()
     assert "late" in first.locator("mark.other").all_inner_texts()
     page.mouse.move(5, 5)
     sync_api.expect(first.locator("mark.chosen")).to_have_count(0)
+    sync_api.expect(first.locator(".score small")).to_be_visible()
     # A mark highlights its word; with the keyboard, focus shows the matches and Enter pins the word.
     first.locator("mark", has_text="late").hover()
     sync_api.expect(page.get_by_role("button", name="late", exact=True)).to_have_class(re.compile("current"))

@@ -98,3 +98,15 @@ def test_hits_of_several_servers_are_merged(tmp_path: Path, capsys: pytest.Captu
             client.close()
     assert [hit.id for hit in names["best"]] == ["serotine", "owl"]
     assert f"# {capsys.readouterr().out.strip()}" == snippet.splitlines()[-1]
+
+
+def test_the_metrics_listed_are_those_of_a_server(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| `(serotine_\w+)` \|([^|]*)\|", PAGE.read_text("utf-8"), re.MULTILINE)
+    with application(tmp_path / "state") as client:
+        client.get("/v1/indexes")
+        text = client.get("/metrics").text
+        metrics = vars(client.app.state.services.metrics)
+    declared = set(re.findall(r"^# TYPE (serotine_\w+) ", text, re.MULTILINE))
+    assert {name for name, _ in rows} == {name for name in declared if not name.endswith("_created")}
+    labels = {metric._name: set(metric._labelnames) for metric in metrics.values() if hasattr(metric, "_labelnames")}
+    assert {name.removesuffix("_total"): set(re.findall(r"`(\w+)`", cell)) for name, cell in rows} == labels

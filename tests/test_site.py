@@ -104,3 +104,8 @@ def test_every_page_of_the_navigation_has_an_entry_of_its_own(site: Path) -> Non
     front = text(site / "index.html")
     for title in ("Programs to start from", "Developing"):
         assert re.search(rf'<a href="[^"]+" class="md-nav__link">\s*<span class="md-ellipsis">\s*{title}', front), title
+
+
+def test_tables_without_headings_have_no_empty_row(site: Path) -> None:
+    assert [page.name for page in site.rglob("*.html") if re.search(r"<tr>\s*<th[^>]*></th>\s*</tr>", text(page))] == []
+    assert "<thead>" not in re.findall(r"<h2 id=\"what-it-does\">.*?</table>", text(site / "index.html"), re.DOTALL)[0]

@@ -10,26 +10,25 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from serotine.serving import ServerSettings
 from serotine.serving.http.app import create_app
 
 PAGE = "reference/http.md"
 SCHEMA = "reference/openapi.json"
-_OPENING = """\
-# HTTP API
-
-For people who call a server without `serotine.Client`. A running server shows the same at `/docs`;
-[openapi.json](openapi.json) is the schema for generators of clients. [Serving over HTTP](../serving.md) has examples.
-"""
+_OPENING = "[openapi.json](openapi.json) is the schema for generators of clients.\n"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the page and the schema."""
-    schema = openapi()
-    files.append(File.generated(config, PAGE, content="\n".join(reference(schema)) + "\n"))
-    files.append(File.generated(config, SCHEMA, content=json.dumps(schema, indent=1)))
+    """Add the schema."""
+    files.append(File.generated(config, SCHEMA, content=json.dumps(openapi(), indent=1)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Add the operations and schemas to their page."""
+    return "\n".join([markdown, *reference(openapi())]) if page.file.src_uri == PAGE else markdown
 
 
 def openapi() -> dict[str, Any]:

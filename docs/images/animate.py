@@ -1,4 +1,6 @@
-"""Record docs/images/page.gif: a query is typed into the page, one of its words is pinned, and the result is proved.
+"""Record the pictures of the page: page.gif, page.png, page-word.png and page-phone.png.
+
+In the moving one a query is typed, one of its words is pinned, and the result is proved.
 
     python docs/images/animate.py
 
@@ -20,10 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-PICTURE = ROOT / "docs/images/page.gif"
+FOLDER = ROOT / "docs/images"
 QUERY = "how do I keep a copy somewhere safe"
 PINNED = "copy"
 SIZE = {"width": 900, "height": 620}
@@ -83,18 +85,46 @@ def record(page: Page, address: str) -> Iterator[tuple[bytes, int]]:
     yield page.screenshot(), 3000
 
 
+def photograph(browser: Browser, address: str) -> None:
+    """Write the pictures that do not move."""
+    wide = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    ask(wide, address)
+    wide.screenshot(path=FOLDER / "page.png")
+    dark = browser.new_page(viewport={"width": 1120, "height": 860}, color_scheme="dark")
+    ask(dark, address)
+    dark.get_by_text("Exact", exact=True).first.click()
+    dark.wait_for_timeout(1000)
+    dark.locator(".statistics summary").click()
+    dark.get_by_role("button", name=PINNED, exact=True).first.click()
+    dark.wait_for_timeout(500)
+    dark.screenshot(path=FOLDER / "page-word.png")
+    phone = browser.new_page(viewport={"width": 390, "height": 780}, color_scheme="light")
+    ask(phone, address)
+    phone.screenshot(path=FOLDER / "page-phone.png")
+
+
+def ask(page: Page, address: str) -> None:
+    """Open the page and type the query."""
+    page.goto(address)
+    page.get_by_label("Your query").fill(QUERY)
+    page.wait_for_timeout(2000)
+
+
 def main() -> int:
-    """Write the picture."""
+    """Write the pictures."""
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         recorded = list(record(browser.new_page(viewport=SIZE, color_scheme="light"), address))
+        photograph(browser, address)
         browser.close()
     colored = [Image.open(io.BytesIO(picture)).convert("RGB") for picture, _ in recorded]
     # One palette for all, so that what does not move is the same in every picture; the last has all colors.
     palette = colored[-2].quantize(COLORS)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in colored]
     durations = [shown for _, shown in recorded]
-    frames[0].save(PICTURE, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
+    frames[0].save(
+        FOLDER / "page.gif", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+    )
     return 0
 
 

@@ -244,3 +244,80 @@ def test_sigterm_while_a_long_text_is_cut(tmp_path: Path, texts: Path) -> None:
         index.verify()
         assert "acknowledged" in index
         assert len(index) == 2001
+
+
+UPLOAD = (
+    b"POST /v1/indexes/i/files HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+)
+CHUNK = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+
+
+@pytest.fixture(scope="module")
+def vector_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(create_vector_index(tmp_path_factory.mktemp("endless") / "i.serotine", 5)) as server:
+        yield server
+
+
+def send_without_end(server: Server, head: bytes, repeated: bytes) -> tuple[bytes, int]:
+    """Send until the server closes the connection; return its response and how many bytes it took."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(head)
+        deadline = time.monotonic() + 10
+        try:
+            while time.monotonic() < deadline:
+                connection.sendall(repeated)
+                sent += len(repeated)
+        except OSError:
+            pass
+        else:
+            pytest.fail(f"the server took {sent:,} bytes")
+        return response(connection), sent
+
+
+@pytest.mark.parametrize(
+    ("head", "repeated", "status"),
+    [
+        # The multipart parser refuses the first bytes.
+        (UPLOAD, CHUNK, b"400"),
+        (UPLOAD.replace(b"/i/", b"/other/"), CHUNK, b"4"),
+        (UPLOAD.replace(b"/v1/indexes/i/files", b"/v1/nothing"), CHUNK, b"404"),
+        (UPLOAD.replace(b"/files", b"/search").replace(b"multipart/form-data", b"application/json"), CHUNK, b"413"),
+        (UPLOAD + b"5;x=", b"x" * 65_536, b"413"),
+        (UPLOAD + b"5\r\nhello\r\n0\r\n", b"X: " + b"x" * 1000 + b"\r\n", b"413"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X: " + b"x" * 1000 + b"\r\n", b"413"),
+        (b"GET / HTTP/1.1\r\nX: ", b"x" * 65_536, b"413"),
+        (b"GET /", b"x" * 65_536, b"413"),
+    ],
+)  # fmt: skip
+def test_what_has_no_end_is_not_read(vector_server: Server, head: bytes, repeated: bytes, status: bytes) -> None:
+    received, sent = send_without_end(vector_server, head, repeated)
+    assert received[9:].startswith(status), received
+    assert b"connection: close" in received.lower()
+    assert received.rstrip().endswith(b"}}"), "a whole response"
+    # The limit of a body is the largest, 64 MiB; the rest is in the sockets' buffers.
+    assert sent < 100 << 20
+
+
+def test_an_early_response_to_a_short_body_leaves_the_connection_open(vector_server: Server) -> None:
+    head = b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", vector_server.port), 10) as connection:
+        for _ in range(2):
+            connection.sendall(head)
+            time.sleep(0.1)
+            connection.sendall(b"hello")
+            received = b""
+            while not received.endswith(b"}}"):
+                block = connection.recv(10_000)
+                assert block
+                received += block
+            assert received.startswith(b"HTTP/1.1 404")
+            assert b"connection: close" not in received.lower()
+
+
+def test_a_client_that_waits_for_100_is_answered_at_once(vector_server: Server) -> None:
+    head = b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", vector_server.port), 10) as connection:
+        connection.sendall(head)
+        assert response(connection).startswith(b"HTTP/1.1 404")

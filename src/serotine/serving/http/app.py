@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from serotine import __version__
 from serotine.serving.http.auth import BodyGuard
+from serotine.serving.http.early_responses import EarlyResponses
 from serotine.serving.http.errors import add_exception_handlers
 from serotine.serving.http.http_wording import HttpWording
 from serotine.serving.http.limits import BodyLimit
@@ -78,4 +79,5 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_middleware(OriginGuard, hosts=settings.hosts)
     app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(HttpWording)
+    app.add_middleware(EarlyResponses)
     return app

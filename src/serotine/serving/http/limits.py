@@ -44,6 +44,4 @@ class BodyLimit:
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(
-        413, "too_large", f"body: must be at most {limit:,} bytes; send less at once", {"Connection": "close"}
-    )
+    return RequestError(413, "too_large", f"body: must be at most {limit:,} bytes; send less at once")

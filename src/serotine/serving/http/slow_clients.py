@@ -1,4 +1,7 @@
-"""Connections of clients that send a request too slowly are closed: each of them occupies a descriptor meanwhile."""
+"""Connections of clients that send a request too slowly, or without end, are closed.
+
+Each of them occupies a descriptor meanwhile; the parser stores headers, and skips extensions of chunks, of any size.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,18 @@ PERIOD = 20.0
 MIN_BYTES = 10_000
 # Seconds that a server which is stopping waits for the rest of a request.
 STOPPING_SECONDS = 2.0
+# Of a request's head, of the extensions of a chunk, and of trailers, each.
+MAX_FRAMING_BYTES = 1 << 16
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+# As `errors.error_response`, which is the application's: it loads once the socket is open.
+_ENDLESS_BODY = (
+    b'{"error": {"code": "too_large", "message": "request: its headers, and those of a chunk, must be at most '
+    b'65,536 bytes; send fewer or shorter ones"}}'
+)
+_ENDLESS = (
+    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
+) % (len(_ENDLESS_BODY), _ENDLESS_BODY)
 
 
 class PatientProtocol(_Protocol):
@@ -37,6 +51,8 @@ class PatientProtocol(_Protocol):
         # The newest request that has arrived whole.
         self._received: Any = None
         self._bytes = 0
+        # Bytes since the last that were of a body, or ended a head.
+        self._framing = 0
         self._timer: asyncio.TimerHandle | None = self.loop.call_later(PERIOD, self._check)
 
     def data_received(self, data: bytes) -> None:
@@ -44,10 +60,28 @@ class PatientProtocol(_Protocol):
         self._bytes += len(data)
         if self._timer is None:
             self._timer = self.loop.call_later(PERIOD, self._check)
+        cycle, size = self.cycle, self._body_size()
         super().data_received(data)
+        self._framing += len(data)
+        if self.cycle is not cycle or self._body_size() > size:
+            self._framing = 0
         if self.cycle is not self._received and not self.cycle.more_body:
+            self._framing = 0
             self._received = self.cycle
             self._stop()
+        if self._framing > MAX_FRAMING_BYTES and not self.transport.is_closing():
+            self._refuse()
+
+    def _body_size(self) -> int:
+        return 0 if self.cycle is None else len(self.cycle.body)
+
+    def _refuse(self) -> None:
+        in_head = self.cycle is self._received
+        # Bytes between those of another response would be taken for a part of it.
+        if self.cycle is None or (self.cycle.response_complete if in_head else not self.cycle.response_started):
+            self.transport.write(_ENDLESS)
+        self._stop()
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

@@ -389,6 +389,7 @@ def test_subsets(index: indexes.PLAID, model: models.ColBERT) -> None:
     assert index(queries, subset=[]) == [[], []]
     assert index(queries, subset=[["a"], []])[1] == []
     assert [len(hits) for hits in index(queries, subset=["unknown"])] == [0, 0]
+    assert index(queries, subset=["a", *map(str, range(20_000)), "c"]) == index(queries, subset=["a", "c"])
     with pytest.raises(ValueError, match=r"subset: must be one list per query \(2\), got 1"):
         index(queries, subset=[["a"]])
     unknown_ids = [f"other {i}" for i in range(3000)]

@@ -21,8 +21,10 @@ import uvicorn
 from helpers.serving_cases import Server, create_vector_index, serving, vectors
 
 from serotine import Index
+from serotine.index.store import filters
 from serotine.serving.http import slow_clients
 from serotine.serving.http.slow_clients import PatientProtocol
+from serotine.serving.mcp.schemas import SearchArguments
 
 FAKE = (sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py"))
 PERIOD = 0.5
@@ -321,3 +323,30 @@ def test_a_client_that_waits_for_100_is_answered_at_once(vector_server: Server) 
     with socket.create_connection(("127.0.0.1", vector_server.port), 10) as connection:
         connection.sendall(head)
         assert response(connection).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("i/search", {"query": "x", "where": {"n": {"in": list(range(500_000))}}}, "at most 10,000 values of 'in'"),
+        ("i/ids", {"where": {"n": {"in": list(range(500_000))}}}, "at most 10,000 values of 'in'"),
+        ("../search", {"query": "x", "indexes": [f"i{i}" for i in range(200_000)]}, "indexes: must be at most 1,000"),
+        ("i/documents/fetch", {"ids": [str(i) for i in range(500_000)]}, "ids: must be at most 10,000"),
+        ("i/documents/delete", {"ids": [str(i) for i in range(500_000)]}, "ids: must be at most 10,000"),
+        ("i/search/batch", {"queries": ["x"] * 100_000}, "queries: must be at most 1,000"),
+        ("i/tune", {"queries": ["x"] * 100_000}, "queries: must be at most 1,000"),
+    ],
+)
+def test_long_lists_are_refused_at_once(vector_server: Server, path: str, body: dict[str, Any], message: str) -> None:
+    started = time.monotonic()
+    refused = httpx.post(f"{vector_server.url}/v1/indexes/{path}", json=body, timeout=30)
+    assert refused.status_code == 422
+    assert message in refused.json()["error"]["message"]
+    assert time.monotonic() - started < 8, "seconds; names of indexes took minutes"
+
+
+def test_the_schemas_say_the_limits_of_filters(vector_server: Server) -> None:
+    limit = f"{filters.MAX_VALUES:,} values"
+    schemas = httpx.get(f"{vector_server.url}/openapi.json").json()["components"]["schemas"]
+    assert limit in schemas["SearchRequestBody"]["properties"]["where"]["description"]
+    assert limit in SearchArguments.model_json_schema()["properties"]["where"]["description"]

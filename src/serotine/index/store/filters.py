@@ -5,7 +5,7 @@ A filter is a dict:
 - `{"lang": "en"}`: the field equals the value.
 - `{"year": {">=": 2020, "<": 2024}}`: operators `==`, `!=`, `<`, `<=`, `>`, `>=`, `in` (a list of values), and
   `contains` (the field is a list that contains the value, or a string that contains the substring). The values of `in`
-  may also be a set or an array.
+  may also be a set or an array; a filter has at most 10,000.
 - `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}` contain filters. Fields and operators in one dict are
   joined by "and".
 
@@ -46,6 +46,8 @@ _MAX_NAME = 128
 _MAX_DEPTH = 64
 # SQLite accepts expressions 1,000 deep, and a chain of ANDs is as deep as it is long.
 _MAX_COMPARISONS = 256
+# Of all lists of "in" together. Parsing and looking up this many takes tenths of a second.
+MAX_VALUES = 10_000
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -176,6 +178,7 @@ class _Parser:
     def __init__(self, filterable: Mapping[str, str]) -> None:
         self._filterable = filterable
         self._comparisons = 0
+        self._values = 0
 
     def parse(self, where: object) -> Condition:
         return self._group(where, "where", 1)
@@ -233,6 +236,12 @@ class _Parser:
                 raise wrong_type(place, "a list of values", value)
             if not values:
                 raise ValueError(f"{place}: must not be empty; list at least one value")
+            self._values += len(values)
+            if self._values > MAX_VALUES:
+                raise ValueError(
+                    f"{place}: a filter must have at most {MAX_VALUES:,} values of 'in', got {self._values:,}; "
+                    "give the documents a field to filter by, or search several times"
+                )
             return Comparison(field, "in", [self._value(field, item, f"{place}[{i}]") for i, item in enumerate(values)])
         plain = None if value is None and name in ("==", "!=") else self._value(field, value, place)
         if name in _ORDERS and isinstance(plain, bool):

@@ -43,8 +43,8 @@ class SearchArguments(_Arguments):
     where: dict[str, Any] | None = Field(
         None,
         description='Only passages whose metadata match: {"lang": "en", "year": {">=": 2020}, "source": {"contains": '
-        '"docs/"}}. Operators ==, !=, <, <=, >, >=, in (a list), contains; and/or (a list) and not nest. '
-        "`list` shows the fields.",
+        '"docs/"}}. Operators ==, !=, <, <=, >, >=, in (a list, at most 10,000 values), contains; and/or (a list) '
+        "and not nest. `list` shows the fields.",
     )
     index: str | None = Field(None, description="Name of one index; by default all are searched.")
     mode: Mode = Field(

@@ -18,6 +18,8 @@ from serotine.integrations.pylate.rank import RerankResult
 Id = str | int
 
 SAME_INDEX = "opens the same index as indexes.PLAID"
+# Of one filter, at most; more documents are searched in several steps.
+_MAX_VALUES = 10_000
 # Files that identify an index written by PyLate.
 _PYLATE_FILES = (
     "fast_plaid_index",
@@ -147,10 +149,12 @@ class EngineIndex:
     ) -> list[list[RerankResult]]:
         if subset is not None and not len(subset):
             return [[] for _ in queries]
-        where = None if subset is None else {"id": {"in": [str(id_) for id_ in subset]}}
         candidates = None if self._candidates is None else max(self._candidates, k)
-        results = index.search_batch(queries, k, where=where, candidates=candidates)
-        return [[{"id": original_id(hit), "score": hit.score} for hit in hits] for hits in results]
+        searches = [index.search_batch(queries, k, where=where, candidates=candidates) for where in _filters(subset)]
+        found = [[hit for hits in of_query for hit in hits] for of_query in zip(*searches, strict=True)]
+        if len(searches) > 1:
+            found = [sorted(hits, key=lambda hit: -hit.score)[:k] for hits in found]
+        return [[{"id": original_id(hit), "score": hit.score} for hit in hits] for hits in found]
 
     def _open(self) -> Index:
         if self._reader is None:
@@ -163,6 +167,14 @@ class EngineIndex:
         if self.is_indexed:
             return Index.open(self._path)
         return Index.create(self._path, dim=dim, nbits=self._nbits, filterable={"id": str})
+
+
+def _filters(subset: Sequence[Id] | None) -> list[dict[str, Any] | None]:
+    """Return filters that together pass the documents of a subset, or every document."""
+    if subset is None:
+        return [None]
+    ids = list(dict.fromkeys(map(str, subset)))
+    return [{"id": {"in": ids[start : start + _MAX_VALUES]}} for start in range(0, len(ids), _MAX_VALUES)]
 
 
 def original_id(document: Hit) -> Id:

@@ -117,8 +117,10 @@ async def tune(request: Request, name: str, body: TuneRequest) -> Response:
     queries = None if body.queries is None else [_as_query(query) for query in body.queries]
     _log_queries(request, services, [query.query for query in queries or []])
 
+    limits = services.settings.limits
+    limits.check("queries", len(queries or ()), limits.batch)
+
     def work(index: Index) -> dict[str, Any]:
-        limits = services.settings.limits
         return asdict(index.tune(None if queries is None else _query_values(queries, served, limits)))
 
     return json_response(await served.changes.run(lambda: served.change(work), is_change=True))

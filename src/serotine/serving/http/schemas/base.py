@@ -33,7 +33,8 @@ Vectors = Annotated[
 Where = Annotated[
     Mapping[str, Any] | None,
     Field(
-        description="Filter on metadata, in the filter language of the library; null for every document.",
+        description="Filter on metadata, in the filter language of the library; null for every document. At most 256 "
+        "comparisons, nested 64 deep, and 10,000 values of `in`.",
         examples=[{"lang": "en", "year": {">=": 2020}}],
     ),
 ]

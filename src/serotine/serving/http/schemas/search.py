@@ -109,9 +109,11 @@ class SeveralRequestBody(SearchBody):
 
     @model_validator(mode="after")
     def _validate_indexes(self) -> SeveralRequestBody:
+        names: set[str] = set()
         for i, name in enumerate(self.indexes):
-            if name in self.indexes[:i]:
+            if name in names:
                 raise ValueError(f"indexes[{i}]: duplicate name {shown(name)}; names must be unique")
+            names.add(name)
         return self
 
 

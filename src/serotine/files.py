@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,37 @@ from typing import BinaryIO
 _MAX_STEM = 50
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_SPACE = "; the disk is full: free space, then try again"
+
+
+class NotRegularError(OSError):
+    """A FIFO, device, socket or folder in place of a file."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, without waiting for a writer where it is a FIFO.
+
+    Raises:
+        NotRegularError: it is no regular file.
+    """
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(name: str, flags: int) -> int:
+    try:
+        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        # A socket cannot be opened.
+        if error.errno == errno.ENXIO:
+            raise _not_regular(name) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(name)
+    return descriptor
+
+
+def _not_regular(name: str) -> NotRegularError:
+    return NotRegularError(errno.EINVAL, "not a regular file", name)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from serotine.errors import InputFileError, check_flags, invalid, wrong_type
+from serotine.files import open_regular
 from serotine.ingest.generated import generated_kind, is_generated_folder
 from serotine.ingest.rows import MAX_NAMED
 
@@ -443,7 +444,8 @@ def _read_rules(folder: str, names: set[str]) -> Iterator[_Rules]:
     for name in IGNORE_FILES:
         if name in names:
             try:
-                lines += Path(folder, name).read_text(encoding="utf-8", errors="replace").splitlines()
+                with open_regular(Path(folder, name)) as file:
+                    lines += file.read().decode("utf-8", errors="replace").splitlines()
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import SerotineError, index_damaged, reason
+from serotine.files import NotRegularError, open_regular
 from serotine.index.files.durable import DurableFile
 
 MAGIC = b"SEROTARR"
@@ -160,11 +161,13 @@ class ArraysFile:
         self.record = record
         try:
             # Opened once: a writer may remove the file, and an open one stays readable.
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
             raise index_damaged(f"{path}: the file is missing") from None
+        except NotRegularError:
+            raise index_damaged(f"{path}: not a regular file") from None
         except PermissionError as error:
             raise SerotineError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
         if raw is None:
@@ -179,7 +182,7 @@ def damage(path: Path, record: FileRecord) -> str:
     """Return what is wrong with the file on disk now, or "" if it is what was written."""
     try:
         # Read rather than mapped: accessing the missing end of a file truncated meanwhile would kill the process.
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _mismatch(file, record)
     except OSError as error:
         return f"{record.name} cannot be read ({error.strerror or reason(error)})"

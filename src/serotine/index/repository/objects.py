@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serotine.errors import RepositoryError, reason
+from serotine.files import open_regular
 from serotine.index.files import durable
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
@@ -77,7 +78,8 @@ class LocalObjects:
     def read(self, name: str) -> bytes:
         """See `Objects`."""
         try:
-            return (self._folder / name).read_bytes()
+            with open_regular(self._folder / name) as file:
+                return file.read()
         except FileNotFoundError:
             raise MissingObjectError(name) from None
         except OSError as error:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serotine.errors import index_damaged, reason
+from serotine.files import open_regular
 from serotine.index.files import durable
 from serotine.index.store import wal
 
@@ -119,7 +120,8 @@ def forget(catalog: Path) -> None:
 def _noted(catalog: Path) -> int:
     """Return the last commit that is known to have been on disk; 0 where nothing valid is written."""
     try:
-        data = _file(catalog).read_bytes()
+        with open_regular(_file(catalog)) as file:
+            data = file.read()
         number = int(data[:20])
     except (OSError, ValueError):
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,12 +13,43 @@ from pathlib import Path
 from serotine.errors import IndexReplacedError, NotAnIndexError, SerotineError, index_damaged
 from serotine.index.store import commits, forks, record_checksums, sql
 from serotine.index.store.forks import ForkAware
+from serotine.index.store.reserve import RESERVE_FILE
 from serotine.index.store.settings import read_settings
 from serotine.index.store.sqlite_errors import has_wal, translated_errors, unwritable
+from serotine.index.store.writer_lock import LOCK_FILE
 
 CATALOG_FILE = "catalog.sqlite"
+# The files of an index that are not in its segment folder.
+FILES_BESIDE = (
+    *(f"{CATALOG_FILE}{suffix}" for suffix in ("", "-wal", "-shm", commits.NOTE_SUFFIX)),
+    LOCK_FILE,
+    RESERVE_FILE,
+)
 # Seconds that a fork waits for a statement of another thread.
 _FORK_TIMEOUT = 10
+
+
+def require_regular_files(folder: Path) -> None:
+    """Check that the catalog, and what is beside it, are files of this folder.
+
+    SQLite puts the WAL beside the file that a symlink points to, and opening a FIFO waits for its other end; a symlink
+    of an index from elsewhere could have any file overwritten.
+
+    Raises:
+        SerotineError: one is a symlink.
+        IndexDamagedError: one is a FIFO, a folder, or anything else that is no file.
+    """
+    for name in FILES_BESIDE:
+        path = folder / name
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISLNK(mode):
+            fix = "put the file itself there; to have an index elsewhere, link its whole folder"
+            raise SerotineError(f"{path}: must not be a symlink; {fix}")
+        if not stat.S_ISREG(mode):
+            raise index_damaged(f"{path}: not a regular file")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -79,6 +111,7 @@ class CatalogConnection(ForkAware):
         self._reconnections = 0
         if not folder.exists():
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))
+        require_regular_files(folder)
         if not path.is_file():
             raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})", str(folder))
         try:

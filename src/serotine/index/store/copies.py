@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from serotine.errors import IndexDamagedError, index_damaged
+from serotine.files import NotRegularError, open_regular
 from serotine.index.files import SEGMENT_FOLDER, FileRecord, copy_intact, durable
 from serotine.index.store.catalog import Catalog
 from serotine.index.store.connection import CATALOG_FILE
@@ -104,10 +105,12 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
                 copy.close()
             try:
                 files = tuple(
-                    (stack.enter_context((folder / SEGMENT_FOLDER / record.name).open("rb")), record)
+                    (stack.enter_context(open_regular(folder / SEGMENT_FOLDER / record.name)), record)
                     for record in records
                 )
                 break
+            except NotRegularError as error:
+                raise index_damaged(f"{error.filename}: not a regular file") from None
             except FileNotFoundError as error:
                 if catalog.version() == version:
                     raise index_damaged(f"{error.filename}: the file is missing") from None

@@ -101,7 +101,11 @@ def new_file(folder: Path, kind: str) -> Path:
 def stray_files(folder: Path, catalog: Catalog) -> list[str]:
     """Return files that the catalog does not name: a writer died between writing and committing them."""
     # Listed before the catalog is read: files that a writer adds meanwhile are then in the catalog.
-    present = [path.name for path in (folder / SEGMENT_FOLDER).iterdir() if _INDEX_FILE.fullmatch(path.name)]
+    present = [
+        path.name
+        for path in (folder / SEGMENT_FOLDER).iterdir()
+        if _INDEX_FILE.fullmatch(path.name) and (path.is_symlink() or not path.is_dir())
+    ]
     named = {record.name for record in catalog.files()}
     # Training resumes from its checkpoint.
     return sorted(name for name in present if name not in named and name != CHECKPOINT_FILE)

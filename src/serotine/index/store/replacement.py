@@ -17,17 +17,10 @@ from pathlib import Path
 from serotine.errors import NotAnIndexError
 from serotine.files import write_atomically
 from serotine.index.files import SEGMENT_FOLDER, durable
-from serotine.index.store.commits import NOTE_SUFFIX
-from serotine.index.store.connection import CATALOG_FILE
-from serotine.index.store.reserve import RESERVE_FILE
-from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
+from serotine.index.store.connection import CATALOG_FILE, FILES_BESIDE
+from serotine.index.store.writer_lock import WriterLock
 
-_INDEX_ENTRIES = {
-    *(f"{CATALOG_FILE}{suffix}" for suffix in ("", "-wal", "-shm", NOTE_SUFFIX)),
-    SEGMENT_FOLDER,
-    LOCK_FILE,
-    RESERVE_FILE,
-}
+_INDEX_ENTRIES = {*FILES_BESIDE, SEGMENT_FOLDER}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, reason
+from serotine.files import open_regular
 from serotine.index.files import (
     SEGMENT_FOLDER,
     VECTORS,
@@ -207,7 +208,7 @@ def _written(folder: Path, building: Path, intact: _IntactSegment) -> SegmentRec
 
 
 def _copy(folder: Path, building: Path, record: FileRecord) -> None:
-    with (folder / SEGMENT_FOLDER / record.name).open("rb") as file:
+    with open_regular(folder / SEGMENT_FOLDER / record.name) as file:
         copy_intact(file, record, building / SEGMENT_FOLDER / record.name)
 
 

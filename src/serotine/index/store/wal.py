@@ -15,6 +15,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.files import open_regular
+
 _HEADER, _FRAME_HEADER = 32, 24
 # The last bit says that checksums are over big-endian words.
 _MAGIC = 0x377F0682
@@ -27,7 +29,7 @@ _Sums = tuple[int, int]
 def frames(catalog: Path) -> Iterator[tuple[bytes, bool]]:
     """Yield every valid page of the WAL, and whether it is the last one of a transaction."""
     try:
-        with catalog.with_name(f"{catalog.name}-wal").open("rb") as file:
+        with open_regular(catalog.with_name(f"{catalog.name}-wal")) as file:
             yield from _frames(file)
     except OSError:
         return

@@ -1,0 +1,161 @@
+"""FIFOs, folders, sockets and symlinks in place of the files of an index: refused at once, and named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.fakes import WordEncoder
+from helpers.small_engine import THRESHOLDS
+
+from serotine import Index
+from serotine.errors import IndexDamagedError, InputFileError, RepositoryError, SerotineError
+from serotine.index.files import SEGMENT_FOLDER
+from serotine.index.store.connection import FILES_BESIDE
+from serotine.ingest import update
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs need POSIX")
+SECONDS = 20
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Fail a test that waits for the other end of a FIFO."""
+
+    def late(_number: int, _frame: object) -> None:
+        raise AssertionError("waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Index.create(tmp_path / "x", dim=8) as index:
+        index.add(ids=["a", "b"], vectors=[np.eye(8)] * 2)
+    return tmp_path / "x"
+
+
+def replace(file: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        # Short: the address of a socket has about a hundred bytes.
+        monkeypatch.chdir(file.parent)
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(file.name)
+
+
+def refused(path: Path, file: Path) -> None:
+    for read_only in (True, False):
+        with pytest.raises(IndexDamagedError, match=f"{file}: not a regular file; restore it"):
+            Index.open(path, read_only=read_only)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "socket"])
+def test_files_beside_the_segments(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    for name in FILES_BESIDE:
+        content = (path / name).read_bytes() if (path / name).exists() else None
+        replace(path / name, kind, monkeypatch)
+        refused(path, path / name)
+        (path / name).rmdir() if kind == "folder" else (path / name).unlink()
+        if content is not None:
+            (path / name).write_bytes(content)
+    with Index.open(path) as index:
+        index.verify()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "socket"])
+@pytest.mark.parametrize("file", ["vectors", "codes", "codebook"])
+def test_segments_and_codebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: str) -> None:
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    path = tmp_path / "x"
+    with Index.create(path, dim=8, keep_vectors=file == "vectors") as index:
+        index.add(ids=[f"d{i}" for i in range(20)], vectors=[np.eye(8)] * 20)
+    damaged = next((path / SEGMENT_FOLDER).glob(f"*.{file}"))
+    with Index.open(path, read_only=True) as index:
+        replace(damaged, kind, monkeypatch)
+        with pytest.raises(IndexDamagedError, match=damaged.name):
+            index.verify()
+        with pytest.raises(IndexDamagedError, match=damaged.name):
+            index.snapshot(tmp_path / "copy")
+        with pytest.raises(IndexDamagedError, match=damaged.name):
+            index.snapshot(f"file://{tmp_path}/repository")
+    refused(path, damaged)
+    assert any(damaged.name in problem for problem in Index.salvage(path, tmp_path / "saved").damaged)
+
+
+def test_a_symlink_beside_the_segments(path: Path, tmp_path: Path) -> None:
+    for name in FILES_BESIDE:
+        target = tmp_path / f"{name}-elsewhere"
+        target.write_bytes((path / name).read_bytes() if (path / name).exists() else b"precious")
+        content = target.read_bytes()
+        (path / name).unlink(missing_ok=True)
+        (path / name).symlink_to(target)
+        for read_only in (True, False):
+            with pytest.raises(SerotineError, match=f"{path / name}: must not be a symlink; put the file itself"):
+                Index.open(path, read_only=read_only)
+        assert target.read_bytes() == content
+        (path / name).unlink()
+        if content != b"precious":
+            (path / name).write_bytes(content)
+
+
+def test_a_linked_folder_is_an_index(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for number in range(2):
+        with Index.open(link) as index:
+            index.add(ids=[f"c{number}"], vectors=[np.eye(8)])
+            index.verify()
+    assert len(Index.open(path, read_only=True)) == 4
+
+
+def test_a_folder_named_like_a_stray_file_stays(path: Path) -> None:
+    stray = path / SEGMENT_FOLDER / f"{'0' * 32}.vectors"
+    stray.mkdir()
+    with Index.open(path) as index:
+        assert index.verify().stray_files == ()
+        index.add(ids=["c"], vectors=[np.eye(8)])
+    assert stray.is_dir()
+
+
+def test_objects_of_a_repository(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"file://{tmp_path}/repository"
+    with Index.open(path) as index:
+        index.snapshot(url)
+    files = [file for file in (tmp_path / "repository").rglob("*") if file.is_file()]
+    assert len(files) > 1
+    for number, file in enumerate(files):
+        content = file.read_bytes()
+        replace(file, "fifo", monkeypatch)
+        with pytest.raises((RepositoryError, IndexDamagedError), match="repository"):
+            Index.restore(url, tmp_path / f"restored{number}")
+        file.unlink()
+        file.write_bytes(content)
+    Index.restore(url, tmp_path / "restored")
+
+
+def test_an_indexed_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("bats eat moths")
+    os.mkfifo(folder / "b.txt")
+    with Index.create(tmp_path / "x", encoder=WordEncoder(16)) as index:
+        report = update(index, [folder])
+        assert (len(index), report.ignored.unreadable) == (1, 1)
+        os.mkfifo(folder / ".gitignore")
+        with pytest.raises(InputFileError, match=r"gitignore: cannot be read \(not a regular file\)"):
+            update(index, [folder])

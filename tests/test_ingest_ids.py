@@ -208,3 +208,18 @@ def test_killed_at_any_commit_no_row_is_lost(tmp_path: Path, monkeypatch: pytest
         if status == 0:
             break
     assert kill_at >= (2 if size == 1 else 6)
+
+
+def test_a_row_with_an_endless_id_is_skipped(index: Index) -> None:
+    write(a={"1": "bat", "x" * 70_000: "owl", "y" * 60_000: "fox"})
+    report = run(index)
+    assert (report.added, report.skipped_rows.count) == (2, 1)
+    assert "'id' must be at most 65,536 bytes with the name of its file, got 70,000 characters" in str(report.to_json())
+
+
+@pytest.mark.parametrize("id_", ["x" * 65_537, "\u00e4" * 40_000])
+def test_an_endless_id_is_refused(index: Index, id_: str) -> None:
+    with pytest.raises(ValueError, match=r"ids\[1\]: must be at most 65,536 bytes of UTF-8, got .*; store"):
+        index.add(ids=["a", id_], texts=["bat", "owl"])
+    index.add(ids=["x" * 65_536], texts=["bat"])
+    assert len(index) == 1

@@ -175,3 +175,14 @@ def test_text_of_dates_sorts_as_the_dates_do() -> None:
         texts = [json_value(moment, "x") for moment in moved]
         assert texts == sorted(texts)
         assert [datetime.datetime.fromisoformat(text) for text in texts] == moved
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_integer_of_too_many_digits_names_its_field(nested: bool) -> None:
+    value: Any = {"n": -(10**5000)}
+    place = r"metadata\[0\]\['n'\]"
+    if nested:
+        value, place = {"m": [value]}, r"metadata\[0\]\['m'\]\[0\]\['n'\]"
+    with pytest.raises(ValueError, match=f"{place}: an integer must have at most 4,300 digits; store it as text"):
+        json_value(value, "metadata[0]")
+    assert json.dumps(json_value({"n": 10**4300 - 1}, "metadata[0]"))

@@ -31,7 +31,10 @@ from serotine.errors import reason, shown
 from serotine.nesting import MAX_DEPTH
 from serotine.texts import is_text
 
-_AS_THEY_ARE = frozenset({bool, int, type(None)})
+_AS_THEY_ARE = frozenset({bool, type(None)})
+# Python writes integers of at most 4,300 digits.
+_MAX_DIGITS = 4300
+_TOO_LARGE = 10**_MAX_DIGITS
 _MISSING = ("NAType", "NaTType")
 _ACCEPTED = "a string, number, boolean, date, list, dict or None"
 
@@ -129,7 +132,11 @@ def _converted(value: object, depth: int) -> Any:
             if not isinstance(key, str):
                 raise _InvalidError(TypeError, f"keys must be strings, got {shown(key)}")
             kind = type(item)
-            if key.isascii() and (kind in _AS_THEY_ARE or (kind is str and item.isascii())):
+            if key.isascii() and (
+                kind in _AS_THEY_ARE
+                or (kind is str and item.isascii())
+                or (kind is int and -_TOO_LARGE < item < _TOO_LARGE)
+            ):
                 converted[str.__str__(key)] = item
                 continue
             try:
@@ -162,7 +169,10 @@ def _scalar(value: object) -> str | int | float | bool | None:
     if isinstance(value, (datetime.date, np.datetime64)) or type(value).__name__ in _MISSING:
         return _date(value)
     if isinstance(value, (int, np.integer)) and not isinstance(value, np.timedelta64):
-        return int(value)
+        number = int(value)
+        if not -_TOO_LARGE < number < _TOO_LARGE:
+            raise _InvalidError(ValueError, f"an integer must have at most {_MAX_DIGITS:,} digits; store it as text")
+        return number
     if isinstance(value, (float, np.floating)):
         return _finite(float(value))
     if isinstance(value, enum.Enum) and isinstance(value.value, (str, int, float)):

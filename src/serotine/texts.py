@@ -10,6 +10,8 @@ from serotine.errors import is_list, no_list, wrong_type
 MAX_QUERY_CHARACTERS = 1 << 16
 # The longest novels have half as many; files have limits of their own.
 MAX_TEXT_CHARACTERS = 8 << 20
+# Of an id, in UTF-8. Paths, which ids of files begin with, have at most 4,096.
+MAX_ID_BYTES = 1 << 16
 
 
 def is_text(value: str) -> bool:
@@ -19,6 +21,12 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_long_id(id_: str) -> bool:
+    """Return whether an id has more than `MAX_ID_BYTES`."""
+    # A character has at most four bytes.
+    return len(id_) > MAX_ID_BYTES // 4 and len(id_.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES
 
 
 def has_visible(text: str) -> bool:

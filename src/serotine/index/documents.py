@@ -14,7 +14,15 @@ from serotine.errors import DuplicateIdError, EmptyTextWarning, invalid, is_list
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
-from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, has_visible, is_text, strings
+from serotine.texts import (
+    MAX_ID_BYTES,
+    MAX_QUERY_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
+    has_visible,
+    is_long_id,
+    is_text,
+    strings,
+)
 from serotine.wording import worded
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
@@ -57,6 +65,11 @@ def document_ids(values: object) -> list[str]:
     for i, id_ in enumerate(ids):
         if not id_:
             raise ValueError(f"ids[{i}]: must not be empty; every document needs an id")
+        if is_long_id(id_):
+            raise ValueError(
+                f"ids[{i}]: must be at most {MAX_ID_BYTES:,} bytes of UTF-8, got {len(id_.encode()):,}; "
+                "store what is longer as text or metadata"
+            )
         if id_ in unique:
             raise DuplicateIdError(f"ids[{i}]: duplicate id {id_!r}; ids must be unique")
         unique.add(id_)

@@ -20,7 +20,7 @@ from serotine.ingest.fields import (
     text_field_advice,
     text_like,
 )
-from serotine.texts import has_visible, is_text
+from serotine.texts import MAX_ID_BYTES, has_visible, is_long_id, is_text
 from serotine.wording import worded
 
 if TYPE_CHECKING:
@@ -189,7 +189,14 @@ def _take_id(rest: dict[str, Any], fields: Fields, origin: str, file: str) -> st
     if not isinstance(id_, str) or not id_:
         shown = repr(id_) if isinstance(id_, float) else _json_type(id_)
         raise InputFileError(f"{origin}: {name!r} must be an integer, or a string that is not empty, got {shown}")
-    return f"{origin_as_id(file)}:{id_}" if fields.prefix_ids and name is not None else id_
+    prefixed = f"{origin_as_id(file)}:{id_}"
+    # As long as it may become: passages have a number after it.
+    if is_long_id(f"{prefixed}#{'0' * 20}"):
+        raise InputFileError(
+            f"{origin}: {name!r} must be at most {MAX_ID_BYTES:,} bytes with the name of its file, "
+            f"got {len(id_):,} characters; name another field for the id"
+        )
+    return prefixed if fields.prefix_ids and name is not None else id_
 
 
 def _take_text(rest: dict[str, Any], fields: Fields, origin: str) -> str | None:

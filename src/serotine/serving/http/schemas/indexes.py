@@ -17,6 +17,7 @@ from serotine.serving.http.schemas.base import (
     Where,
 )
 from serotine.serving.http.schemas.dataclass_schema import Described
+from serotine.texts import MAX_ID_BYTES
 
 TypeName = Literal["str", "int", "float", "bool"]
 MAX_IDS = 100_000
@@ -62,7 +63,7 @@ VerifyResponse = Annotated[VerifyReport, Described(VerifyReport)]
 class NewDocument(RequestBody):
     """A document to add."""
 
-    id: Text = Field(min_length=1, examples=["d1"])
+    id: Text = Field(min_length=1, max_length=MAX_ID_BYTES, examples=["d1"])
     text: DocumentText | None = Field(None, description="The text to encode and return.", examples=["Bats eat moths."])
     metadata: dict[str, Any] = Field(default_factory=dict, examples=[{"lang": "en"}])
     vectors: Vectors | None = None

@@ -154,6 +154,9 @@ def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: 
 
     # PyLate strips the spaces around a text; version 6 does not, and has no option for it.
     texts = [text.strip() for text in TEXTS]
+    if kind == "jina" and form == "pylate":
+        # And with an empty text, the space that ends the prompt, which is a token here.
+        texts = [text for text in texts if text]
     folder = checkpoints.stanford(tmp_path / "c") if kind == "stanford" else MADE[kind](tmp_path / "c")
     source = Encoder(folder)
     save_checkpoint(source, tmp_path / "out", format=form)

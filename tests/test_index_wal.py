@@ -108,15 +108,18 @@ def test_every_frame_of_a_wal_is_checked(crashed: Path) -> None:
         index.verify()
 
 
-def test_commits_are_complete_wherever_a_writer_is_with_its_wal(tmp_path: Path) -> None:
+# Verifying takes most of the time, and nearly all of what it finds is in the commits around the WAL's new beginning.
+@pytest.mark.parametrize(("commits", "verified"), [(60, 8), pytest.param(60, 60, marks=pytest.mark.slow)])
+def test_commits_are_complete_wherever_a_writer_is_with_its_wal(tmp_path: Path, commits: int, verified: int) -> None:
     path = tmp_path / "x"
     with Index.create(path, dim=2) as index, Index.open(path, read_only=True) as reader:
         sizes = []
-        for number in range(60):
+        for number in range(commits):
             # Large texts: SQLite moves commits out of the WAL after 1,000 pages, and then begins it again.
             index.add(ids=[str(number)], texts=[f"{number} " * 20_000], vectors=[np.eye(2)])
             sizes.append(wal(path).stat().st_size)
-            assert index.verify().documents == reader.verify().documents == number + 1
+            if number >= commits - verified:
+                assert index.verify().documents == reader.verify().documents == number + 1
         assert sizes[-1] == sizes[-2], "the WAL was begun again"
 
 

@@ -371,7 +371,7 @@ def kill_at(function, count):
 
 durable_operations = [(durable, name) for name in ("write", "sync", "rename", "sync_folder", "remove")]
 durable_operations.append((sql, "commit"))
-for count in range(1, 400):
+for count in range(1, 400, {step}):
     path = os.path.join({folder!r}, f"{{count:03}}")
     shutil.copytree({original!r}, path)
     child = os.fork()
@@ -409,7 +409,8 @@ def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[
 
 
 @pytest.mark.filterwarnings("ignore::serotine.errors.UnfinishedUpdateWarning")
-def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     original = tmp_path / "original"
     with Index.create(original, encoder=WordEncoder()) as index:
         run(index, folder)
@@ -427,10 +428,10 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     killed = tmp_path / "killed"
     killed.mkdir()
     program = KILLED.format(
-        tests=str(Path(__file__).parent), folder=str(killed), original=str(original), notes=str(folder)
+        tests=str(Path(__file__).parent), folder=str(killed), original=str(original), notes=str(folder), step=step
     )
     completed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600 / step, check=False
     )
     assert (completed.returncode, completed.stdout) == (0, "finished\n"), completed.stderr
     reached: list[int] = []
@@ -442,7 +443,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
             run(index, folder)
             assert index.verify().stray_files == ()
         assert content(path) == allowed[-1]
-    assert len(reached) > 30
+    assert len(reached) > 30 / step
     assert set(reached) == set(range(5))
     assert reached == sorted(reached)
 

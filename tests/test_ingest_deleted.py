@@ -221,7 +221,7 @@ def killed_copies(tmp_path: Path, original: Path, notes: Path, program: str) -> 
     """Run a program that is killed at every durable operation; return the indexes that it left."""
     (tmp_path / "killed").mkdir()
     places = {"folder": str(tmp_path / "killed"), "original": str(original), "notes": str(notes)}
-    program = program.format(tests=str(Path(__file__).parent), **places)
+    program = program.format(tests=str(Path(__file__).parent), step=1, **places)
     completed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
     )

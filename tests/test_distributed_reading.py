@@ -102,6 +102,12 @@ def test_ids_that_occur_twice_are_refused_and_the_second_is_named(
         collection([folder])
 
 
+def test_a_broken_row_is_named_by_the_task_that_reads_it(folder: Path) -> None:
+    (folder / "broken.jsonl").write_text('{"_id": "x", "text": "a"}\n{"_id": "y", "text": ""}\n')
+    with pytest.raises(InputFileError, match=r"broken\.jsonl:2: 'text' is empty; give it a text, or remove the row"):
+        collection([folder])
+
+
 def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tmp_path: Path) -> None:
     before = collection([folder])
     (folder / "notes.txt").write_text("The serotine is another bat.")

@@ -6,7 +6,7 @@ Arguments of the wrong type or value raise TypeError or ValueError. A message is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from serotine.wording import local_fix
@@ -118,6 +118,16 @@ def _fix(fix: str) -> str:
 
 class SerotineError(Exception):
     """Base of every error that is not about the type or value of an argument."""
+
+    def __reduce__(self) -> tuple[Callable[..., SerotineError], tuple[Any, ...]]:
+        """Pickle the error as it is: exceptions are otherwise made again, from their message alone."""
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(kind: type[SerotineError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> SerotineError:
+    error: SerotineError = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class NotAnIndexError(SerotineError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ class LocalRay:
 
             def remote(self, order: Any) -> Any:
                 # An object of its own: references are keys.
-                return _Reference(lambda: function(order))
+                return _Reference(lambda: function(_sent(order)))
 
         return Task()
 
@@ -58,14 +59,19 @@ class LocalRay:
             self.lost -= 1
             raise OSError("the worker died")
         try:
-            return reference.run()
+            return _sent(reference.run())
         except Exception as error:
-            raise RayTaskError(error) from error
+            raise RayTaskError(_sent(error)) from None
 
     def cancel(self, _reference: Any, *, force: bool) -> None:
         """Count a task that is cancelled."""
         assert force
         self.cancelled += 1
+
+
+def _sent(value: Any) -> Any:
+    """Return a value as another process gets it."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
 
 
 class _Reference:

@@ -169,6 +169,15 @@ SECTIONS = (
         page_tables.shards,
     ),
     Section(
+        "Shards on Ray",
+        "shards_on_ray.json",
+        "benchmarks/shards_on_ray.py",
+        "Exact searches of one index in this process and of the same documents in shards, whose processes Ray runs on "
+        "the same two cores. Queries are encoded before. With one shard, what Ray adds is the difference. The hits are "
+        "compared with those of one index. A call asks all shards and does nothing.",
+        page_tables.shards_on_ray,
+    ),
+    Section(
         "serotine-mini",
         "serotine-mini.json",
         "serotine eval --model default --dense MINILM --bm25 FOLDER... --metrics nDCG@10,R@100 --json",

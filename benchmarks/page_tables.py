@@ -217,6 +217,29 @@ def serving(results: Any) -> Iterator[str]:
     )
 
 
+def shards_on_ray(results: Any) -> Iterator[str]:
+    """Latency and throughput of shards beside those of one process."""
+    collection = results["collection"]
+    yield (
+        f"{collection['documents']:,} documents, {collection['queries']} queries one at a time, then "
+        f"{results['clients']} clients.\n"
+    )
+    yield from _table(
+        ["system", "p50, ms", "p99, ms", "call, p50, ms", "queries per second", "queries with other hits"],
+        (
+            [
+                row["name"],
+                f"{row['p50_ms']:.2f}",
+                f"{row['p99_ms']:.2f}",
+                "" if row["call"] is None else f"{row['call']['p50_ms']:.2f}",
+                f"{row['queries_per_second']:.0f}",
+                row["different_hits"],
+            ]
+            for row in results["systems"]
+        ),
+    )
+
+
 def quality(results: Any) -> Iterator[str]:
     """nDCG@10 of systems by collection."""
     yield f"Encoder: {results['encoder']}.\n"

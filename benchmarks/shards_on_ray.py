@@ -119,7 +119,9 @@ def main() -> None:
     collection = find_sources(options.collection)[0].load()
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         os.environ["SEROTINE_SHARDS"] = f"{temporary}/cache"
-        systems = dict(_open(dict(collection.documents), Path(temporary), options.shards, stack))
+        # `build` refuses a document without a text.
+        documents = {id_: text for id_, text in collection.documents.items() if text.strip()}
+        systems = dict(_open(documents, Path(temporary), options.shards, stack))
         one = systems["one process"]
         queries = one.encoder.encode_queries(list(collection.queries.values())[: options.queries])
         expected = [[(hit.id, hit.score) for hit in one.search(query, K, exact=True)] for query in queries]

@@ -50,7 +50,7 @@ def test_every_document_is_in_the_objects_of_its_shard_as_read(
     monkeypatch.setattr(reading, "_HELD_CHARACTERS", held)
     before = collection([folder])
     place = target(tmp_path / "url", {0, 2})
-    shares = reading.write_documents(LocalRay(), [folder], before, place, show_progress=False)
+    shares = reading.write_documents(LocalRay(), before, place, show_progress=False)
     expected: dict[int, list[Any]] = {shard: [] for shard in range(SHARDS)}
     for document in read([folder]):
         expected[owner(document.id, SHARDS)].append((document.id, document.text, document.metadata))
@@ -112,7 +112,7 @@ def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tm
     before = collection([folder])
     (folder / "notes.txt").write_text("The serotine is another bat.")
     with pytest.raises(InputFileError, match="the files have changed while they were read; run the same again"):
-        reading.write_documents(LocalRay(), [folder], before, target(tmp_path / "url", {0}), show_progress=False)
+        reading.write_documents(LocalRay(), before, target(tmp_path / "url", {0}), show_progress=False)
 
 
 def test_sources_without_documents_and_damaged_objects_are_named(folder: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_sources_without_documents_and_damaged_objects_are_named(folder: Path, t
     with pytest.raises(InputFileError, match="nothing: no such file or folder"):
         collection([folder, tmp_path / "nothing"])
     place = target(tmp_path / "url", {0})
-    shares = reading.write_documents(LocalRay(), [folder], collection([folder]), place, show_progress=False)
+    shares = reading.write_documents(LocalRay(), collection([folder]), place, show_progress=False)
     (name,) = shares[0].objects
     (tmp_path / "url" / name).write_bytes((tmp_path / "url" / name).read_bytes()[:-9])
     with pytest.raises(RepositoryError, match=r"reading/key-0-0-0\.jsonl\.gz: is damaged or gone; run the same build"):

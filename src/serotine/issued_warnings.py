@@ -44,16 +44,21 @@ def issue_query_warnings(warnings_of_queries: Iterable[Iterable[SerotineWarning]
 
     Weak matches are an answer, not a fault, and are not issued.
     """
-    by_kind: dict[type[SerotineWarning], list[SerotineWarning]] = {}
-    for of_query in warnings_of_queries:
-        for warning in of_query:
-            if isinstance(warning, WeakMatchWarning):
-                continue
-            by_kind.setdefault(type(warning), []).append(warning)
-    for kind, (first, *others) in by_kind.items():
+    faults = [
+        warning for of_query in warnings_of_queries for warning in of_query if not isinstance(warning, WeakMatchWarning)
+    ]
+    for kind, (first, *others) in by_kind(faults):
         # A filter is that of all queries.
         more = f" (and {len(others):,} more queries)" if others and kind is not UnknownFieldWarning else ""
         issue_warning(kind(f"{first}{more}"))
+
+
+def by_kind(issued: Iterable[SerotineWarning]) -> list[tuple[type[SerotineWarning], list[SerotineWarning]]]:
+    """Return every kind of warning with the warnings of that kind, in order."""
+    kinds: dict[type[SerotineWarning], list[SerotineWarning]] = {}
+    for warning in issued:
+        kinds.setdefault(type(warning), []).append(warning)
+    return list(kinds.items())
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from serotine.distributed.snapshot_cache import shard_folder
 from serotine.errors import RepositoryError, SerotineWarning, invalid, wrong_type
 from serotine.index import Index, MissingObjectError, Objects, Settings, check_filterable, objects_at, read_settings
 from serotine.ingest import Ignored, SkippedRows, batched
-from serotine.issued_warnings import collected_warnings, issue_warning
+from serotine.issued_warnings import by_kind, collected_warnings, issue_warning
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def build(
         SerotineError: Ray is not installed, or a shard was lost too often.
         ValueError, TypeError: names the argument.
     """
+    from serotine.encoders import Encoder
+
     if isinstance(shards, bool) or not isinstance(shards, int):
         raise wrong_type("shards", "an int of at least 1", shards)
     if not 0 < shards <= MAX_SHARDS:
@@ -167,8 +169,6 @@ def build(
     options = {"nbits": nbits, "keep_vectors": keep_vectors, "filterable": filterable}
     given = {name: value for name, value in options.items() if value is not None}
     _refuse_changed(url, storage_options)
-    from serotine.encoders import Encoder
-
     loaded = Encoder(encoder)
     ray = connected_ray(address)
     collection = read_collection(ray, paths, shards, show_progress=show_progress)
@@ -178,7 +178,7 @@ def build(
     if len(done) < shards:
         waiting = [order for order in orders if order.shard not in done]
         target = replace(orders[0].source, wanted=frozenset(order.shard for order in waiting))
-        shares = write_documents(ray, paths, collection, target, show_progress=show_progress)
+        shares = write_documents(ray, collection, target, show_progress=show_progress)
         waiting = [replace(order, share=shares[order.shard]) for order in waiting]
         with progress_bar(
             sum(share.documents for share in shares),
@@ -263,11 +263,12 @@ def _resources(ray: Any, encoder: Encoder) -> dict[str, float]:
 
 def _issue_warnings(shards: Mapping[int, BuiltShard]) -> None:
     """Issue one warning per kind: the first shard's that has it, with the number of other shards that have it."""
-    by_kind: dict[type[SerotineWarning], list[str]] = {}
-    for number, shard in sorted(shards.items()):
-        for kind, warning in {type(warning): warning for warning in reversed(shard.warnings)}.items():
-            by_kind.setdefault(kind, []).append(f"shard {number}: {warning}")
-    for kind, (first, *others) in by_kind.items():
+    first_of_shards = [
+        kind(f"shard {number}: {first}")
+        for number, shard in sorted(shards.items())
+        for kind, (first, *_) in by_kind(shard.warnings)
+    ]
+    for kind, (first, *others) in by_kind(first_of_shards):
         more = f" (and {len(others):,} more shards)" if len(others) > 1 else " (and one more shard)" if others else ""
         issue_warning(kind(f"{first}{more}"))
 

@@ -1,4 +1,4 @@
-"""The files of a build, read once on the cluster: what every shard has of them, and its documents as objects.
+"""The files of a build, read on the cluster: what every shard has of them, and its documents as objects.
 
 A task reads some files, counts the documents of every shard and, for shards that are to be built, writes them to
 objects at the URL. A shard's own task reads these: no task reads all files.
@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,6 @@ class Block:
     shards: int
     target: Target | None = None
 
-    def documents(
-        self, unread: Counter[str] | None = None, problems: list[SkippedRows] | None = None
-    ) -> Iterator[tuple[int, Document]]:
-        """Yield the position of a file with each of its documents; count what of it is not read, or maybe wrongly."""
-        unread, problems = Counter() if unread is None else unread, [] if problems is None else problems
-        for position, file in enumerate(self.files):
-            of_file = [SkippedRows()]
-
-            def on_problem(row: SkippedRow, of_file: list[SkippedRows] = of_file) -> None:
-                of_file[0] = of_file[0].with_row(row)
-
-            for document in file.documents(on_unread=unread.update, on_problem=on_problem):
-                yield position, document
-            problems += of_file
-
 
 @dataclass(frozen=True, slots=True)
 class BlockContent:
@@ -129,12 +115,14 @@ class Collection:
     """All documents of a build.
 
     Attributes:
+        blocks: its files, as tasks read them.
         shares: of every shard.
         ignored: files of folders that are not read.
         unread: as in `BlockContent`.
         problems: as in `BlockContent`.
     """
 
+    blocks: tuple[Block, ...]
     shares: tuple[Share, ...]
     ignored: Ignored
     unread: Mapping[str, int]
@@ -187,25 +175,20 @@ def read_collection(ray: Any, paths: Sequence[str | Path], shards: int, *, show_
     for content in contents:
         unread.update(content.unread)
     problems = SkippedRows.total(content.problems for content in contents)
-    return Collection(_shares(contents, shards), ignored, unread, problems)
+    return Collection(tuple(blocks), _shares(contents, shards), ignored, unread, problems)
 
 
-def write_documents(
-    ray: Any, paths: Sequence[str | Path], before: Collection, target: Target, *, show_progress: bool
-) -> tuple[Share, ...]:
+def write_documents(ray: Any, before: Collection, target: Target, *, show_progress: bool) -> tuple[Share, ...]:
     """Read all files again, and write the documents of the wanted shards; return what every shard has.
 
     Raises:
         InputFileError: the files are not what they were before.
         RepositoryError: the URL cannot be written.
     """
-    shards = len(before.shares)
-    sources, _ = _list_sources(paths)
-    files = list({file.key: file for _, of_source in sources for file in of_source}.values())
-    blocks = [replace(block, target=target) for block in _blocks(files, shards)]
-    shares = _shares(_read(ray, blocks, "Distributing", show_progress=show_progress), shards)
+    blocks = [replace(block, target=target) for block in before.blocks]
+    shares = _shares(_read(ray, blocks, "Distributing", show_progress=show_progress), len(before.shares))
     if [replace(share, objects=()) for share in shares] != list(before.shares):
-        raise InputFileError("the files have changed while they were read; run the same again")
+        raise _changed()
     return shares
 
 
@@ -236,17 +219,22 @@ def read_block(block: Block) -> BlockContent:
     ids = bytearray()
     counts = [0] * len(block.files)
     unread: Counter[str] = Counter()
-    problems: list[SkippedRows] = []
+    problems = [SkippedRows()] * len(block.files)
     writer = None if block.target is None else _Writer(block.number, block.target)
-    for position, document in block.documents(unread, problems):
-        shard = owner(document.id, block.shards)
-        line = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
-        digest = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
-        shares[shard] = shares.get(shard, Share()) + Share(1, digest)
-        ids += _id_digest(document.id)
-        counts[position] += 1
-        if writer is not None and shard in writer.target.wanted:
-            writer.add(shard, line)
+
+    def on_problem(row: SkippedRow) -> None:
+        problems[position] = problems[position].with_row(row)
+
+    for position, file in enumerate(block.files):
+        for document in file.documents(on_unread=unread.update, on_problem=on_problem):
+            shard = owner(document.id, block.shards)
+            line = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
+            digest = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
+            shares[shard] = shares.get(shard, Share()) + Share(1, digest)
+            ids += _id_digest(document.id)
+            counts[position] += 1
+            if writer is not None and shard in writer.target.wanted:
+                writer.add(shard, line)
     if writer is not None:
         writer.flush()
         shares = {shard: replace(share, objects=tuple(writer.names.get(shard, ()))) for shard, share in shares.items()}
@@ -324,10 +312,14 @@ def _check_unique(blocks: Sequence[Block], contents: Sequence[BlockContent]) -> 
     for block, content in zip(blocks, contents, strict=True):
         if wanted not in content.ids:
             continue
-        for _, document in block.documents():
+        for document in chain.from_iterable(file.documents() for file in block.files):
             if _id_digest(document.id) != wanted:
                 continue
             if seen:
                 raise InputFileError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
             seen = True
-    raise InputFileError("the files have changed while they were read; run the same again")
+    raise _changed()
+
+
+def _changed() -> InputFileError:
+    return InputFileError("the files have changed while they were read; run the same again")

@@ -195,8 +195,7 @@ def test_texts_are_measured_wherever_a_row_has_them() -> None:
 
 
 def test_metadata_that_every_passage_repeats_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("index.long_texts", "ingest.sources", "ingest.document_reader"):
-        monkeypatch.setattr(f"serotine.{module}.MAX_REPEATED_METADATA", 5_000)
+    monkeypatch.setattr("serotine.cutting._MAX_REPEATED_METADATA", 5_000)
     title, text = "owl " * 100, "a bat eats moths " * 2_000
     record = json.dumps({"text": text, "note": title}).encode()
     for name, content in (("a.md", f"# {title}\n\n{text}".encode()), ("a.jsonl", record)):

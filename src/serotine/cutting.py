@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PASSAGE_FIELDS = ("document", "start", "end")
 MIN_TOKENS = 16
 # Characters of the metadata of one document in all its passages together: each has all of them.
-MAX_REPEATED_METADATA = 64 << 20
+_MAX_REPEATED_METADATA = 64 << 20
 # About the length of the passages that late-interaction models are trained and evaluated on.
 _DEFAULT_TOKENS = 256
 _OVERLAP_DIVISOR = 8
@@ -86,10 +86,12 @@ def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end
     return with_own(metadata, dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True)))
 
 
-def repeated_metadata_problem() -> str:
-    """Return the message for metadata of more than `MAX_REPEATED_METADATA`."""
+def repeated_metadata_problem(length: int) -> str:
+    """Return what is wrong where all passages of a document have metadata of so many characters together, or ""."""
+    if length <= _MAX_REPEATED_METADATA:
+        return ""
     return (
-        f"the metadata of its passages must be at most {MAX_REPEATED_METADATA:,} characters together, as each has "
+        f"the metadata of its passages must be at most {_MAX_REPEATED_METADATA:,} characters together, as each has "
         "those of the whole text, got more; shorten its title, headings or other metadata, or split the text"
     )
 

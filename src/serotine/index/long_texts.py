@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 from serotine.coverage import CoverageReport, TextCoverage, text_coverage
 from serotine.cutting import (
-    MAX_REPEATED_METADATA,
     Cutter,
     default_length,
     passage_id,
@@ -106,8 +105,8 @@ def split_texts(
         if len(pieces) < 2:
             rows.append((id_, text, dict(fields)))
             continue
-        if characters(fields) * len(pieces) > MAX_REPEATED_METADATA:
-            raise ValueError(f"metadata of {id_!r}: {repeated_metadata_problem()}")
+        if problem := repeated_metadata_problem(characters(fields) * len(pieces)):
+            raise ValueError(f"metadata of {id_!r}: {problem}")
         rows += [
             (passage_id(id_, number), text[start:end], passage_metadata(fields, id_, start, end))
             for number, (start, end) in enumerate(pieces, 1)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
 from serotine.cutting import (
-    MAX_REPEATED_METADATA,
     PASSAGE_FIELDS,
     new_names,
     passage_id,
@@ -189,8 +188,8 @@ class DocumentReader:
         chunks = list(self.chunker.chunks(plain(record.text, {})))
         if len(chunks) < 2:
             return [record]
-        if characters(record.metadata) * len(chunks) > MAX_REPEATED_METADATA:
-            raise InputFileError(f"{record.origin}: {repeated_metadata_problem()}")
+        if problem := repeated_metadata_problem(characters(record.metadata) * len(chunks)):
+            raise InputFileError(f"{record.origin}: {problem}")
         renamed = {**record.renamed, **new_names(record.metadata, PASSAGE_FIELDS)}
         passages = [
             replace(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from serotine.cutting import MAX_REPEATED_METADATA, passage_id, repeated_metadata_problem
+from serotine.cutting import passage_id, repeated_metadata_problem
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.context import in_context
@@ -158,12 +158,12 @@ class SourceFile:
 
 
 def _with_short_metadata(passages: Iterator[Document], name: str) -> Iterator[Document]:
-    """Yield passages; InputFileError where their metadata are together longer than `MAX_REPEATED_METADATA`."""
+    """Yield passages; InputFileError where their metadata are together too long."""
     total = 0
     for passage in passages:
         total += characters(passage.metadata)
-        if total > MAX_REPEATED_METADATA:
-            raise InputFileError(f"{name}: {repeated_metadata_problem()}")
+        if problem := repeated_metadata_problem(total):
+            raise InputFileError(f"{name}: {problem}")
         yield passage
 
 

@@ -29,12 +29,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from significance import add_corrected_p
 
 from serotine import Encoder, maxsim
 from serotine.bench import describe_machine
 from serotine.cutting import Cutter, default_overlap
 from serotine.evaluation import Collection, Run, evaluate_queries, load_beir, randomization_test, read_records
-from serotine.evaluation.comparison.significance import holm
 
 RESULT = Path(__file__).parent / "results/late_chunking.json"
 QUERIES, METRIC, DEPTH = 1_000, "nDCG@10", 10
@@ -173,8 +173,7 @@ def main() -> None:
         numbers = list(map(int, lengths.split(",")))
         collections.append(measure(name, encoders[name], numbers, Path(folder), arguments.cache))
     compared = [row for row in chain(*(collection["rows"] for collection in collections)) if "p" in row]
-    for row, corrected in zip(compared, holm([row["p"] for row in compared]), strict=True):
-        row["corrected_p"] = corrected
+    add_corrected_p(compared)
     machine = describe_machine(["serotine", "ir-measures", "numpy"])
     RESULT.write_text(json.dumps({"machine": machine, "collections": collections}, indent=1) + "\n")
 

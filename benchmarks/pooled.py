@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from significance import add_corrected_p
 
 from serotine import Encoder, maxsim
 from serotine.bench import describe_machine
@@ -37,7 +38,6 @@ from serotine.evaluation import (
     load_beir,
     randomization_test,
 )
-from serotine.evaluation.comparison.significance import holm
 
 RESULT = Path(__file__).parent / "results/pooled.json"
 QUERIES, METRIC, DEPTH, STAGE = 1_000, "nDCG@10", 10, 100
@@ -187,8 +187,7 @@ def main() -> None:
         results.append({"late": encoder.name, "pooled": name, "rows": rows})
         print(json.dumps(results[-1]), file=sys.stderr, flush=True)
     tested = [row for result in results for row in result["rows"]]
-    for row, corrected in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["corrected_p"] = corrected
+    add_corrected_p(tested)
     machine = describe_machine(["serotine", "ir-measures", "numpy"])
     RESULT.write_text(json.dumps({"machine": machine, "pairs": results}, indent=1) + "\n")
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from significance import add_corrected_p
 
 from serotine import Encoder
 from serotine.bench import describe_machine
 from serotine.evaluation import Run, evaluate_queries, load_beir, randomization_test
-from serotine.evaluation.comparison.significance import holm
 
 RESULT = Path(__file__).parent / "results/xtr.json"
 K_TOKEN = (100, 1_000, 4_000, 10_000)
@@ -111,8 +111,7 @@ def main() -> None:
         rows.append(measure(folder, encoder))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     compared = [row for collection in rows for row in collection["xtr"]]
-    for row, corrected in zip(compared, holm([row["p"] for row in compared]), strict=True):
-        row["corrected_p"] = corrected
+    add_corrected_p(compared)
     machine = describe_machine(["serotine", "ir-measures", "numpy"])
     RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 

@@ -45,10 +45,12 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Attacks on indexes for MINUTES, from SEED; prints what came of them, and fails on what nothing explains.
+# Attacks on indexes for MINUTES, from SEED; prints what came of them, and fails on what nothing explains. With RECORD=1,
+# the results become those that docs/reliability.md shows.
 .PHONY: torture
 torture: $(VENV)/.dev
-	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--json tests/torture/results.json)
+	$(if $(RECORD),$(BIN)/python -m tests.torture.table)
 
 # A wheel built from a clean sdist, audited, installed where there is no compiler, and used. Linux only.
 .PHONY: wheel

@@ -16,7 +16,8 @@ from typing import Any
 from serotine import Index
 from serotine.errors import IndexDamagedError, ServerError
 
-from .outcomes import Attack, Outcome
+from .outcomes import NOT_STARTED, Attack, Outcome
+from .process_kills import UploadKills
 
 _SECONDS = (4.0, 10.0)
 _MAX_SECONDS = 120.0
@@ -37,11 +38,13 @@ class Load(Attack):
     name = "load"
     share = 3.0
 
+    @classmethod
+    def missing(cls) -> str:
+        return UploadKills.missing()
+
     def attempt(self, rng: random.Random) -> Outcome:
-        try:
-            from helpers.serving_cases import Server, create_vector_index
-        except BaseException as error:
-            return Outcome("skipped", f"the server's extra is not installed ({type(error).__name__})")
+        from helpers.serving_cases import Server, create_vector_index
+
         workers, ending = rng.choice((1, 1, 4)), rng.choice(("SIGTERM", "SIGKILL", "killed worker"))
         seconds = _SOAK_SECONDS if rng.random() < _SOAKS else rng.uniform(*_SECONDS)
         state = f"{workers} workers, {seconds:.1f} s, ended by {ending}"
@@ -51,7 +54,7 @@ class Load(Attack):
         try:
             server = Server(path, "--workers", workers)
         except TimeoutError as error:
-            return Outcome("not started in time", f"{state}: {error}")
+            return Outcome(NOT_STARTED, f"{state}: {error}")
         session = _Session(server)
         try:
             session.start()

@@ -24,6 +24,8 @@ from typing import Any
 # Processor seconds that an attempt may take, so that a busy machine makes no hangs; and what that many may be in wall
 # time before a process that does nothing counts as hanging.
 TIMEOUT = 60.0
+# The kind of an attempt whose server or cluster did not start: the machine is too busy, and nothing was tried.
+NOT_STARTED = "not started in time"
 _WALL_PER_TIMEOUT = 10.0
 
 

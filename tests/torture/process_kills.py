@@ -26,7 +26,7 @@ from serotine import Index
 from serotine.cli import main
 from serotine.errors import IndexDamagedError
 
-from .outcomes import Attack, Ended, Outcome, isolated
+from .outcomes import NOT_STARTED, Attack, Ended, Outcome, isolated
 
 # A file's text or rows, by its name.
 Files = Mapping[str, str]
@@ -205,7 +205,7 @@ class UploadKills(Attack):
         try:
             server = Server(path, "--workers", workers)
         except TimeoutError as error:
-            return Outcome("not started in time", f"{kind}: {state}: {error}")
+            return Outcome(NOT_STARTED, f"{kind}: {state}: {error}")
         uploads = _Uploads(server.url, rng.getrandbits(32))
         try:
             problem = uploads.wait()

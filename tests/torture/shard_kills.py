@@ -26,7 +26,7 @@ from serotine.distributed.manifest import read_manifest, repository_url
 from serotine.errors import SerotineError, ShardUnavailableError
 
 from .found import CACHE
-from .outcomes import Attack, Outcome
+from .outcomes import NOT_STARTED, Attack, Outcome
 
 SHARDS, REPLICAS = 3, 2
 # Id, score and text of every hit.
@@ -385,7 +385,7 @@ def _attempt(folder: Path, rng: random.Random) -> Outcome:
         try:
             _clusters.append(_Cluster(folder))
         except StartError as error:
-            return Outcome("not started in time", f"a cluster: {error}")
+            return Outcome(NOT_STARTED, f"a cluster: {error}")
     (cluster,) = _clusters
     return cluster.build(rng) if rng.random() < 0.4 else cluster.queries(rng)
 

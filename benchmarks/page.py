@@ -189,7 +189,8 @@ SECTIONS = (
         "serotine-multi",
         "serotine-multi.json",
         "models/serotine-multi/evaluate.py",
-        "nDCG@10 in percent of the encoder for many languages. English falls in places; the card says more.",
+        "nDCG@10 in percent of the encoder for many languages; of piaf-fr the first 1,000 queries. English falls in "
+        "places; the card says more.",
         page_tables.multi,
     ),
     Section(

@@ -1,0 +1,99 @@
+"""The figures of quality on cards and pages are the committed results, and one another's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MULTI_CARD, EVALUATION, LANGUAGES, ENCODER = (
+    (ROOT / name).read_text("utf-8")
+    for name in ("models/serotine-multi/README.md", "docs/evaluation.md", "docs/languages.md", "docs/encoder.md")
+)
+Table = dict[str, dict[str, str]]
+
+
+def results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks/results" / name).read_text("utf-8"))
+
+
+def table(page: str, *columns: str) -> Table:
+    """Return the first table with these columns: its cells by the first word of the row, and by column."""
+    lines = page.splitlines()
+    for start, line in enumerate(lines):
+        names = cells(line)
+        if line.startswith("|") and set(columns) <= set(names):
+            rows = {}
+            for row in lines[start + 2 :]:
+                if not row.startswith("|"):
+                    return rows
+                first, *rest = cells(row)
+                rows[first.split(" (")[0]] = dict(zip(names[1:], rest, strict=True))
+            return rows
+    raise AssertionError(f"no table has the columns {columns}")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip(" *") for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("part", ["test_sets", "english_held_back"])
+def test_the_card_of_serotine_multi_has_its_results(part: str) -> None:
+    merged = "vectors merged by 2" if part == "test_sets" else "merged by 2"
+    shown = table(MULTI_CARD, "BM25", "base late", merged)
+    names = {"BM25": "bm25", "base late": "base_late", "serotine-multi": "serotine_multi", "64 dimensions": "dim_64"}
+    names |= {"96": "dim_96", merged: "merged_2", "by 3": "merged_3"}
+    for collection, figures in results("serotine-multi.json")[part].items():
+        row = shown[collection]
+        assert {column: row[column] for column in names} == {
+            column: f"{figures[name]:.1f}" for column, name in names.items()
+        }, collection
+        if row["p"] == "<0.001":
+            assert figures["p_against_base"] < 0.001
+        else:
+            assert float(row["p"]) == pytest.approx(figures["p_against_base"], abs=6e-4), collection
+
+
+def test_the_card_of_serotine_multi_has_its_languages() -> None:
+    shown = table(MULTI_CARD, "to English passages", "English queries")
+    for language, figures in results("serotine-multi.json")["languages"].items():
+        row = shown[language]
+        assert row["nDCG@10"] == f"{figures['ndcg_at_10']:.1f}", language
+        assert row["recall@10"] == f"{figures['recall_at_10']:.1f}", language
+
+
+def test_bm25_has_one_figure_for_a_collection() -> None:
+    figures: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in results("serotine-mini.json")["results"]:
+        if row["system"] == "bm25":
+            figures[row["collection"]]["serotine-mini.json"] = f"{100 * row['metrics']['nDCG@10']:.1f}"
+    for row in results("quality.json")["rows"]:
+        figures[row["collection"]]["quality.json"] = f"{row['bm25']:.1f}"
+    for collection, row in results("serotine-multi.json")["test_sets"].items():
+        figures[first_thousand(collection)]["serotine-multi.json"] = f"{row['bm25']:.1f}"
+    for collection, row in table(LANGUAGES, "BM25", "serotine-multi").items():
+        figures[first_thousand(collection)]["languages.md"] = row["BM25"]
+    for collection, row in table(ENCODER, "BM25", "late, zero-shot").items():
+        if row["model"] == "MiniLM":
+            figures[collection]["encoder.md"] = row["BM25"]
+    (row,) = table(EVALUATION, "cmrc-zh", "cosqa-dev").values()
+    for collection, figure in row.items():
+        figures[collection]["evaluation.md"] = figure
+    differing = {name: of_place for name, of_place in figures.items() if len(set(of_place.values())) > 1}
+    assert not differing
+    assert len(figures["cosqa-dev"]) == 3
+
+
+def first_thousand(collection: str) -> str:
+    """Name piaf-fr with its first 1,000 queries as another collection: `serotine eval` has all 7,569."""
+    return "piaf-fr, 1,000" if collection == "piaf-fr" else collection
+
+
+def test_pages_say_which_queries_of_piaf_fr() -> None:
+    for page in (MULTI_CARD, LANGUAGES, (ROOT / "docs/benchmarks.md").read_text("utf-8")):
+        assert re.search(r"piaf-fr[^|]*first 1,000", page)

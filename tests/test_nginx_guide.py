@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def proxy(tmp_path: Path) -> Iterator[int]:
             "127.0.0.1:8000": f"127.0.0.1:{server.port}",
             "listen 443": f"listen 127.0.0.1:{port}",
             "/etc/ssl/search.example.org": str(tmp_path / "site"),
+            "/var/log/nginx/serotine.log": str(tmp_path / "access"),
+            # A busy machine answers fewer than 20 requests a second.
+            "rate=20r/s": "rate=1r/s",
         }.items():
             assert written in site
             site = site.replace(written, here)
@@ -53,7 +57,7 @@ def proxy(tmp_path: Path) -> Iterator[int]:
         )
         (tmp_path / "nginx.conf").write_text(
             f"daemon off; pid {tmp_path / 'pid'}; error_log {tmp_path / 'log'}; events {{}}\n"
-            f"http {{ access_log off; {folders}\n{site}}}\n"
+            f"http {{ {folders}\n{site}}}\n"
         )
         command = [NGINX, "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "log"), "-p", str(tmp_path)]
         checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -87,10 +91,11 @@ def request(port: int, path: str, token: str = READER, **headers: str) -> tuple[
             time.sleep(0.05)
 
 
-def test_requests_pass_the_proxy(proxy: int) -> None:
+def test_requests_pass_the_proxy(proxy: int, tmp_path: Path) -> None:
     status, body, request_id = request(proxy, "/v1/indexes")
     assert (status, [index["name"] for index in json.loads(body)["indexes"]]) == (200, ["vectors"])
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
+    assert (tmp_path / "access").read_text("utf-8").split()[-1] == request_id
     assert request(proxy, "/")[0] == 200
     assert request(proxy, "/readyz", token="")[0] == 200
     assert request(proxy, "/metrics")[0] == 403
@@ -99,3 +104,10 @@ def test_requests_pass_the_proxy(proxy: int) -> None:
     assert request(proxy, "/v1/indexes", **own_page)[0] == 200
     assert request(proxy, "/v1/indexes", **{**own_page, "Origin": "https://other.example.org"})[0] == 403
     assert request(proxy, "/v1/indexes", Host="other.example.org")[0] == 421
+
+
+def test_a_stranger_who_asks_too_often_is_refused_with_429(proxy: int) -> None:
+    request(proxy, "/readyz", token="")
+    with ThreadPoolExecutor(8) as pool:
+        answered = list(pool.map(lambda _: request(proxy, "/readyz", token="")[0], range(60)))
+    assert set(answered) == {200, 429}

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from serotine import Index
+from serotine import Index, files
 from serotine.files import atomic_file, replace_folder, sha256, write_atomically
 from serotine.index.files import durable
 
@@ -28,6 +28,21 @@ def test_a_file_is_created_and_replaced(tmp_path: Path) -> None:
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert names(tmp_path) == ["a.json"]
+
+
+def test_the_cache_of_the_disk_is_flushed_where_fsync_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Mock(F_FULLFSYNC=51)
+    monkeypatch.setattr(files, "fcntl", system)
+    fsync = Mock(side_effect=os.fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "a", "one")
+    assert [call.args[1] for call in system.fcntl.call_args_list] == [51]
+    # The folder only, which has no other way.
+    assert fsync.call_count == 1
+    system.fcntl.side_effect = OSError(errno.ENOTSUP, "not on this file system")
+    write_atomically(tmp_path / "a", "two")
+    assert fsync.call_count == 3
+    assert (tmp_path / "a").read_text("utf-8") == "two"
 
 
 def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:

@@ -11,12 +11,23 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Whether files that are open can be removed and renamed, and folders opened: on Windows they cannot.
+POSIX_FILES = hasattr(os, "O_DIRECTORY")
+# Seconds that a rename waits for other programs to close a file, where open files are not renamed.
+_PATIENCE_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 # Temporary names must fit into the 255 bytes of a file name.
 _MAX_STEM = 50
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -69,6 +80,47 @@ def named_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, fault + (_FREE_SPACE if error.errno in _FULL else ""), name) from error
 
 
+def sync_file(file: BinaryIO) -> None:
+    """Flush a file to the disk, and the disk's own cache where the system tells the two apart (macOS)."""
+    file.flush()
+    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
+    if full_sync is not None:
+        # Not every file system has it.
+        with suppress(OSError):
+            fcntl.fcntl(file.fileno(), full_sync)
+            return
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk; Windows has no such call."""
+    if POSIX_FILES:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file or folder, replacing a file, or an empty folder, of that name.
+
+    On Windows, where a program that has the target open prevents that, it is tried for two seconds.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if POSIX_FILES or time.monotonic() > deadline:
+                raise
+        if target.is_dir():
+            with suppress(OSError):
+                target.rmdir()
+        time.sleep(_POLL_SECONDS)
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary file that replaces `path` when the block ends, fsynced; an exception leaves `path` unchanged."""
@@ -78,15 +130,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with named_errors(path, temporary):
             with temporary.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+                sync_file(file)
+            replace_file(temporary, path)
     except BaseException:
         # Where no file can be created, there is none to remove either.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -114,14 +165,18 @@ def replace_folder(path: Path) -> Iterator[Path]:
             building.mkdir(parents=True)
             yield building
             for child in building.rglob("*"):
-                if child.is_file() or child.is_dir():
-                    _sync(child)
-            _sync(building)
+                if child.is_dir():
+                    sync_folder(child)
+                elif child.is_file():
+                    # Windows flushes only what is open for writing.
+                    with child.open("rb" if POSIX_FILES else "rb+") as file:
+                        sync_file(file)
+            sync_folder(building)
             _swap(building, path)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def sha256(path: Path) -> str:
@@ -146,14 +201,3 @@ def _swap(building: Path, path: Path) -> None:
         replaced.rename(path)
         raise
     shutil.rmtree(replaced)
-
-
-def _sync(path: Path) -> None:
-    # Windows opens no folders, and fsyncs only files that are open for writing.
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

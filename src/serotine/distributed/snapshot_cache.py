@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import hashlib
 import os
@@ -17,7 +16,15 @@ from typing import Any
 from filelock import FileLock
 
 from serotine.distributed.manifest import SNAPSHOT_NAME
+from serotine.errors import SerotineError
 from serotine.index import Index
+
+try:
+    import fcntl
+except ImportError:
+    raise SerotineError(
+        "serotine.distributed: Windows has no locks that processes share; run shards on Linux, or use one index"
+    ) from None
 
 # Where restored shards are, unless the environment says otherwise.
 CACHE_VARIABLE = "SEROTINE_SHARDS"

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from serotine.files import named_errors
+from serotine import files
+from serotine.files import named_errors, replace_file, sync_file
 
 TEMPORARY = ".tmp"
 # Bytes that `allocate` writes at once.
@@ -26,22 +27,17 @@ def write(file: BinaryIO, data: bytes | memoryview) -> None:
 
 def sync(file: BinaryIO) -> None:
     """Flush a file to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
+    sync_file(file)
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file or folder, replacing a file of that name."""
-    source.replace(target)
+    """Rename a file or folder, replacing a file, or an empty folder, of that name."""
+    replace_file(source, target)
 
 
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync_folder(folder)
 
 
 def remove(path: Path) -> None:
@@ -65,7 +61,8 @@ def allocate(path: Path, size: int) -> None:
 
 def overwrite_note(path: Path, data: bytes) -> None:
     """Write a few bytes in place without flushing them, for what may be older than the rest after a power cut."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    # Windows has descriptors for text, which write CR LF for LF.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
         os.write(descriptor, data)
     finally:

@@ -97,6 +97,7 @@ def create_catalog(folder: Path, settings: Settings) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA fullfsync=ON")
             connection.executescript(f"BEGIN; {_SCHEMA}")
             for statement in filters.index_statements(settings.filterable):
                 connection.execute(statement)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import IndexExistsError, wrong_type
-from serotine.files import named_errors
+from serotine.files import POSIX_FILES, named_errors
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.connection import CATALOG_FILE
@@ -112,6 +112,13 @@ def stray_files(folder: Path, catalog: Catalog) -> list[str]:
 
 
 def sweep(folder: Path, catalog: Catalog) -> None:
-    """Remove stray files; requires the writer lock. Files that are not named like an index's stay."""
+    """Remove stray files; requires the writer lock. Files that are not named like an index's stay.
+
+    On Windows so do those that a reader has open, until the next writer removes them.
+    """
     for name in stray_files(folder, catalog):
-        durable.remove(folder / SEGMENT_FOLDER / name)
+        try:
+            durable.remove(folder / SEGMENT_FOLDER / name)
+        except PermissionError:
+            if POSIX_FILES:
+                raise

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serotine.errors import NotAnIndexError
-from serotine.files import write_atomically
+from serotine.errors import IndexLockedError, NotAnIndexError
+from serotine.files import POSIX_FILES, write_atomically
 from serotine.index.files import SEGMENT_FOLDER, durable
 from serotine.index.store.connection import CATALOG_FILE, FILES_BESIDE
 from serotine.index.store.writer_lock import WriterLock
@@ -59,8 +59,11 @@ def replace_index(path: Path, *, recipe: str = "") -> Iterator[Path]:
             if not _exchange(building, path):
                 # Two renames: no portable call exchanges two folders. Killed between them, the old index is complete
                 # under its other name, and `restore_replaced_index` restores it.
-                path.rename(replaced)
-                building.rename(path)
+                if not POSIX_FILES:
+                    # An open lock file would keep its own folder from being renamed.
+                    lock.release()
+                _rename(path, replaced)
+                _rename(building, path)
             durable.sync_folder(path.parent)
         except BaseException as error:
             restore_replaced_index(path)
@@ -84,7 +87,7 @@ def restore_replaced_index(path: Path) -> None:
 
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two folders in one step; return whether this system and file system can."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not POSIX_FILES:
         return False
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
@@ -93,6 +96,17 @@ def _exchange(first: Path, second: Path) -> bool:
     at_current, exchange = -100, 2
     status: int = rename(at_current, os.fsencode(first), at_current, os.fsencode(second), exchange)
     return status == 0
+
+
+def _rename(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except PermissionError as error:
+        if POSIX_FILES:
+            raise
+        raise IndexLockedError(
+            f"{folder}: a program has this index open; close it, and try again", str(folder)
+        ) from error
 
 
 def beside(path: Path, role: str) -> Path:

@@ -103,7 +103,8 @@ SECTIONS = (
         "kernels.json",
         "benchmarks/kernels.py",
         "Thousands of documents per second, one thread, 128 dimensions; documents x tokens. int8 and 16-bit rows score "
-        "rounded vectors: the error column says what that costs.",
+        "rounded vectors: the last column says what that costs, in points of the score; [Figures](kernels.md#figures) "
+        "has it as a share of the score.",
         page_tables.kernels,
     ),
     Section(

@@ -28,7 +28,7 @@ def kernels(results: Any) -> Iterator[str]:
         speeds.setdefault(row["method"], {})[row["workload"]] = row["documents_per_second"]
         errors[row["method"]] = max(errors.get(row["method"], 0.0), row["max_error"])
     yield from _table(
-        ["method", *workloads, "largest error"],
+        ["method", *workloads, "largest error of a score"],
         (
             [method, *(f"{speed[name]:.1f}" if name in speed else "" for name in workloads), f"{errors[method]:.1e}"]
             for method, speed in speeds.items()

@@ -7,6 +7,7 @@ are encoded when they are found, and their vectors are kept for later queries.
 from __future__ import annotations
 
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import Stemmer
 from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
+from serotine.errors import TruncatedTextWarning
 from serotine.evaluation import Run, evaluate, load_beir
 
 CRANFIELD = Path(__file__).parent / "cranfield"
@@ -29,6 +31,8 @@ def main(queries: int = 20, candidates: int = 20) -> None:
     retriever = bm25s.BM25()
     retriever.index(bm25s.tokenize(texts, stemmer=stemmer, show_progress=False), show_progress=False)
 
+    # Some abstracts are longer than the encoder reads.
+    warnings.simplefilter("ignore", TruncatedTextWarning)
     encoder = Encoder()
     vectors: dict[int, NDArray[np.float32]] = {}
     before: Run = {}

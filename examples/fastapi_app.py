@@ -2,7 +2,7 @@
 
 $ serotine serve notes.serotine --port 8765
 $ SEROTINE_URL=http://127.0.0.1:8765 SEROTINE_INDEX=notes uvicorn --app-dir examples fastapi_app:app
-$ curl '127.0.0.1:8000/answers?question=which%20bat%20is%20late&k=1'
+$ curl '127.0.0.1:8000/answers?query=which%20bat%20is%20late&k=1'
 
 The server holds the encoder and the index. The application holds one `Client`, which threads share.
 """
@@ -38,13 +38,13 @@ app = FastAPI(lifespan=lifespan)
 @app.get("/answers")
 def answers(
     request: Request,
-    question: str = Query(min_length=1, max_length=1000),
+    query: str = Query(min_length=1, max_length=1000),
     k: int = Query(5, ge=1, le=50),
 ) -> list[dict[str, object]]:
-    """Return the best passages for a question. FastAPI runs a plain `def` in a thread, so it may wait."""
+    """Return the best passages for a query. FastAPI runs a plain `def` in a thread, so it may wait."""
     client: Client = request.app.state.client
     try:
-        hits = client.search(question, k=k, min_score=0.5)
+        hits = client.search(query, k=k, min_score=0.5)
     except ServerError as error:
         raise HTTPException(503, "the search server is not available") from error
     return [

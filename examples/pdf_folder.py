@@ -36,4 +36,6 @@ def citation(hit: Hit) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit('usage: python examples/pdf_folder.py FOLDER "QUERY"')
     main(Path(sys.argv[1]), sys.argv[2])

@@ -12,6 +12,8 @@ from helpers.cli_fake import FakeEncoder
 # Importing the fixture makes it available to this module's tests.
 from test_cli import Shell, shell, write_jsonl
 
+from serotine.cli import search_results
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -238,3 +240,19 @@ def test_a_tiny_score_is_not_printed_as_zero(shell: Shell, tmp_path: Path) -> No
     (hit,) = shell.json("search", "one.serotine", "bats", "--mode", "bm25")["hits"]
     assert 0 < hit["score"] < 0.0001
     assert "  1  <0.0001  bats\n" in shell("search", "one.serotine", "bats", "--mode", "bm25")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "shown"),
+    [
+        ({"source": "pump.pdf", "page": 3}, "  (page 3)"),
+        ({"source": "pump.pdf", "page": 3, "last_page": 3}, "  (page 3)"),
+        ({"source": "pump.pdf", "page": 3, "last_page": 4}, "  (pages 3 to 4)"),
+        # Fields of a person's own.
+        ({"page": 3}, ""),
+        ({"source": "pump.jsonl", "page": "iii"}, ""),
+        ({"source": "pump.md"}, ""),
+    ],
+)
+def test_the_page_of_a_passage_is_printed(metadata: dict[str, Any], shown: str) -> None:
+    assert search_results._pages(metadata) == shown

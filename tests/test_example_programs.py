@@ -69,6 +69,12 @@ def test_a_folder_of_pdf_files_is_cited_by_page(tmp_path: Path) -> None:
         assert len(index) == 3
 
 
+def test_a_program_without_its_arguments_says_what_they_are() -> None:
+    process = subprocess.run([sys.executable, EXAMPLES / "pdf_folder.py"], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert process.stderr.startswith("usage: python examples/pdf_folder.py FOLDER")
+
+
 def test_the_help_desk_answers_in_the_language_of_the_question() -> None:
     if importlib.util.find_spec("serotine_multi") is None:
         pytest.skip("needs the package serotine-multi")
@@ -105,12 +111,12 @@ def test_a_web_application_asks_the_server(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("SEROTINE_URL", server.url)
         monkeypatch.setenv("SEROTINE_INDEX", "bats")
         with TestClient(load_script(EXAMPLES / "fastapi_app.py").app) as client:
-            (answer,) = client.get("/answers", params={"question": "which bat is late?", "k": 1}).json()
+            (answer,) = client.get("/answers", params={"query": "which bat is late?", "k": 1}).json()
             assert answer["id"] == "bat"
             assert answer["text"][slice(*max(answer["words"], key=lambda word: word[2])[:2])] in ("bat", "late")
-            assert client.get("/answers", params={"question": ""}).status_code == 422
+            assert client.get("/answers", params={"query": ""}).status_code == 422
             server.stop()
-            assert client.get("/answers", params={"question": "which bat is late?"}).status_code == 503
+            assert client.get("/answers", params={"query": "which bat is late?"}).status_code == 503
 
 
 def test_pairs_are_written_for_the_recipe(tmp_path: Path) -> None:

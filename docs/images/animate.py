@@ -1,4 +1,4 @@
-"""Record the pictures of the page: page.gif, page.png, page-word.png and page-phone.png.
+"""Record the pictures of the page: page.gif, page.png, page-word.png, page-phone.png and page-files.png.
 
 In the moving one a query is typed, one of its words is pinned, and the result is proved.
 
@@ -101,6 +101,29 @@ def photograph(browser: Browser, address: str) -> None:
     phone = browser.new_page(viewport={"width": 390, "height": 780}, color_scheme="light")
     ask(phone, address)
     phone.screenshot(path=FOLDER / "page-phone.png")
+    add_files(browser.new_page(viewport={"width": 560, "height": 560}, color_scheme="light"), address)
+
+
+def add_files(page: Page, address: str) -> None:
+    """Add files of which one is damaged, and picture what the page says of them."""
+    ask(page, address)
+    page.get_by_role("button", name="Add files").click()
+    files = {
+        "roost.md": "# Roost\n\nThe serotine leaves its roost late.\n",
+        "counts.txt": "Forty bats were counted in June.\n",
+        "broken.pdf": "%PDF-1.7 cut here",
+        "visits.jsonl": '{"text": "An owl watched."}\n{"text": 7}\n',
+    }
+    dialog = page.get_by_role("dialog")
+    dialog.locator("input").first.set_input_files(
+        [
+            {"name": name, "mimeType": "application/octet-stream", "buffer": text.encode()}
+            for name, text in files.items()
+        ]
+    )
+    dialog.get_by_text("skipped").first.wait_for()
+    page.wait_for_timeout(500)
+    page.screenshot(path=FOLDER / "page-files.png")
 
 
 def ask(page: Page, address: str) -> None:

@@ -127,8 +127,16 @@ def as_json(
 
 
 def _name(hit: Hit) -> str:
-    id_ = printable(hit.id)
+    id_ = f"{printable(hit.id)}{_pages(hit.metadata)}"
     return f"{id_}  (and {plural(hit.other_passages, 'more passage')})" if hit.other_passages else id_
+
+
+def _pages(metadata: Mapping[str, Any]) -> str:
+    """Return the pages of a passage of a file: the number after its "#" counts passages."""
+    first, last = metadata.get("page"), metadata.get("last_page")
+    if "source" not in metadata or not isinstance(first, int):
+        return ""
+    return f"  (page {first})" if not isinstance(last, int) or last == first else f"  (pages {first} to {last})"
 
 
 def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: bool) -> str:

@@ -47,7 +47,7 @@ def snapshot(index: Path, output: str, hard_links: bool, json_file: str | None) 
     sent = "" if copied.name is None else f", {size(copied.transferred)} sent"
     report(
         f"{output}: {name}{plural(copied.documents, 'document')}, {plural(copied.files, 'file')} of "
-        f"{size(copied.bytes)}{sent}; {seconds:,.1f} s.",
+        f"{size(copied.bytes)} and the catalog{sent}; {seconds:,.1f} s.",
         {"path": output, **asdict(copied), "seconds": seconds},
         json_file,
     )

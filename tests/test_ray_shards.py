@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from serotine.distributed.ray_library import processors_each
 from serotine.distributed.ray_shards import RayShards
 from serotine.distributed.shard_server import NotReady
 from serotine.distributed.snapshot_cache import ShardSource
@@ -208,3 +209,10 @@ def test_a_dead_replica_is_started_again_for_a_snapshot() -> None:
     assert ray.started == 3
     assert ask(place).answers == {0: 1}
     assert ray.states == ["newer"]
+
+
+def test_processes_share_the_processors_of_a_small_cluster() -> None:
+    small: Any = SimpleNamespace(available_resources=lambda: {"CPU": 2.0, "memory": 1e9})
+    assert [processors_each(small, processes) for processes in (1, 2, 3)] == [1.0, 1.0, 0.0]
+    # Ray leaves out what nothing is left of.
+    assert processors_each(SimpleNamespace(available_resources=dict), 1) == 0.0

@@ -30,3 +30,8 @@ def connected_ray(address: str | None = None) -> Any:
             include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
         )
     return ray
+
+
+def processors_each(ray: Any, processes: int) -> float:
+    """Return how many processors to reserve for each of so many processes: 1, or 0 where fewer are free."""
+    return 1.0 if ray.available_resources().get("CPU", 0.0) >= processes else 0.0

@@ -190,7 +190,8 @@ class RayShards:
             done, _ = self._ray.wait(list(pending), num_returns=1, timeout=max(end - time.monotonic(), 0))
             if not done:
                 late = min(shard for shard, _, _ in pending.values())
-                raise self._unavailable(late, f"not open after {end - started:.0f} seconds")
+                reserved = f"; each process reserves {self._cpus:g} processors (cpus=)" if self._cpus else ""
+                raise self._unavailable(late, f"not open after {end - started:.0f} seconds{reserved}")
             for reference in done:
                 shard, replica, state = pending.pop(reference)
                 try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serotine.distributed.manifest import read_manifest, repository_url
 from serotine.distributed.placement import owner
-from serotine.distributed.ray_library import connected_ray
+from serotine.distributed.ray_library import connected_ray, processors_each
 from serotine.distributed.ray_shards import RayShards
 from serotine.distributed.ray_writers import RayWriters
 from serotine.distributed.reports import merged_reports, merged_stats
@@ -76,7 +76,7 @@ class ShardedIndex:
         address: str | None = None,
         replicas: int = 1,
         deadline: float = 10.0,
-        cpus: float = 1.0,
+        cpus: float | None = None,
         start_timeout: float = 600.0,
         encoder: AnyEncoder | None = None,
         discard_changes: bool = False,
@@ -92,7 +92,8 @@ class ShardedIndex:
             address: of the cluster; by default the one that Ray is connected to or finds, else one on this machine.
             replicas: processes per shard, each of which can answer for it.
             deadline: seconds to wait for shards, in each of the two or three requests of a search.
-            cpus: processors that Ray reserves for every process.
+            cpus: processors that Ray reserves for every process; by default 1, or 0 where the cluster has not so many
+                free, and they share them. With more than it has, opening waits for them until `start_timeout`.
             start_timeout: seconds to wait until all shards are open, or have opened a new snapshot.
             encoder: encodes queries; by default the one the index was built with.
             discard_changes: open the index also where a machine is lost that has changes which no snapshot has: without
@@ -110,6 +111,8 @@ class ShardedIndex:
             raise invalid("replicas", "at least 1", replicas)
         if not deadline > 0:
             raise invalid("deadline", "above 0", deadline)
+        if cpus is not None and not cpus >= 0:
+            raise invalid("cpus", "at least 0", cpus)
         check_flags(discard_changes=discard_changes)
         manifest = read_manifest(url, storage_options)
         sources = [
@@ -117,6 +120,8 @@ class ShardedIndex:
             for shard, record in enumerate(manifest.shards)
         ]
         ray = connected_ray(address)
+        if cpus is None:
+            cpus = processors_each(ray, len(sources) * replicas)
         shards = RayShards(ray, url, sources, replicas=replicas, deadline=deadline, cpus=cpus)
         writers = RayWriters(ray, shards, url, manifest, storage_options, start_timeout)
         try:

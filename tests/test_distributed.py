@@ -6,11 +6,15 @@ import importlib
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from helpers.ray_cluster import cluster
@@ -146,6 +150,33 @@ def test_shards_on_a_cluster_answer_like_one_index(
     assert sharded.search(vectors, k=3)[0].id == best.id
     with pytest.raises(ValueError, match="k: must be at least 1"):
         sharded.search("wings", k=0)
+
+
+def test_the_server_runs_on_ray_serve(cluster: Any, url: str, one: Index, corpus: tuple[Path, list[str]]) -> None:
+    query = corpus[1][0]
+    command = [sys.executable, "-m", "serotine", "serve", "--ray", url, "--address", cluster.address, "--ray-serve"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = ["--port", port, "--workers", "2", "--read-only"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith(f"Open http://127.0.0.1:{port}")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                answers = [client.post("/v1/indexes/collection/search", json={"query": query, "k": 10, "exact": True})
+                           for _ in range(6)]  # fmt: skip
+                expected = [(hit.id, pytest.approx(hit.score)) for hit in one.search(query, exact=True)]
+                for answer in answers:
+                    assert [(hit["id"], hit["score"]) for hit in answer.json()["hits"]] == expected
+                assert client.get("/").text.startswith("<!doctype html>")
+                assert client.delete("/v1/indexes/collection/documents/1").status_code == 403
+            second = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert (second.returncode, "Ray Serve runs on this cluster already" in second.stderr) == (1, True)
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/")
 
 
 @pytest.mark.slow

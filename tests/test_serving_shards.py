@@ -207,7 +207,19 @@ def test_a_read_only_server_changes_no_shard(opener: Opener, tmp_path: Path) -> 
 def test_the_command_line_says_what_is_wrong(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*command, str(tmp_path), "--workers", "2"]) == 2
-    assert "--workers: must be 1 for an index in shards, got 2" in capsys.readouterr().err
-    assert main([*command, str(tmp_path)]) == 1
-    assert "no sharded index" in capsys.readouterr().err
+    def refusal(status: int, *options: str) -> str:
+        assert main([*command, str(tmp_path), *options]) == status
+        return capsys.readouterr().err
+
+    assert "--workers: must be 1 for an index in shards, got 2" in refusal(2, "--workers", "2")
+    assert "--workers: must be 1 unless --read-only, got 2" in refusal(2, "--ray-serve", "--workers", "2")
+    assert "--port: must be above 0 with --ray-serve" in refusal(2, "--ray-serve", "--port", "0")
+    assert "no sharded index" in refusal(1)
+    assert "no sharded index" in refusal(1, "--ray-serve", "--workers", "2", "--read-only")
+
+
+def test_ray_serve_is_for_shards_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(tmp_path), "--ray-serve"]) == 2
+    assert "--ray-serve: needs an index in shards" in capsys.readouterr().err
+    assert main(["serve", str(tmp_path), "--ray", str(tmp_path), "--ray-serve"]) == 2
+    assert "--ray-serve: serves indexes in shards only" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import ipaddress
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ _MEGABYTE = 1 << 20
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option(
+    "--ray-serve",
+    is_flag=True,
+    help="With --ray: run the server on Ray Serve, in --workers processes of the cluster behind Ray's HTTP proxies.",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
 @click.option(
     "--tokens",
@@ -134,6 +140,7 @@ def serve(
     replicas: int,
     host: str,
     port: int,
+    ray_serve: bool,
     workers: int,
     tokens: Path | None,
     allow_anyone: bool,
@@ -159,11 +166,7 @@ def serve(
     """
     if not (indexes or urls) and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())
-    if urls and workers > 1:
-        raise click.UsageError(
-            f"--workers: must be 1 for an index in shards, got {workers}; its shards have processes of their own",
-            click.get_current_context(),
-        )
+    _check_ray_options(ray_serve, bool(urls), bool(indexes) or root is not None, workers, port, read_only)
     try:
         from serotine.ingest import ReadingLimits
         from serotine.serving import Limits, ServerSettings, read_tokens
@@ -206,7 +209,43 @@ def serve(
             query_cache=query_cache,
             log_queries=log_queries,
         )
+        if ray_serve:
+            from serotine.distributed import run_on_ray_serve
+            from serotine.serving import create_replica, free_address
+
+            return run_on_ray_serve(
+                partial(create_replica, settings),
+                address=address,
+                host=host,
+                port=port,
+                every_node=not _is_loopback(host),
+                replicas=workers,
+                # More than the server lets wait, so that it is the one to refuse.
+                requests=2 * (settings.limits.threads + queue),
+                on_ready=partial(click.echo, f"Open {free_address(host, port)}  (Ctrl-C stops the server)"),
+            )
         return run_server(settings, host=host, port=port, workers=workers)
+
+
+def _check_ray_options(ray_serve: bool, shards: bool, folders: bool, workers: int, port: int, read_only: bool) -> None:
+    """Raise UsageError where options of `serve` exclude each other."""
+    problem = ""
+    if not ray_serve:
+        if shards and workers > 1:
+            problem = (
+                f"--workers: must be 1 for an index in shards, got {workers}; its shards have processes of their own. "
+                "More server processes need --ray-serve"
+            )
+    elif not shards:
+        problem = "--ray-serve: needs an index in shards; name it with --ray"
+    elif folders:
+        problem = "--ray-serve: serves indexes in shards only; serve those of folders from a server of their own"
+    elif workers > 1 and not read_only:
+        problem = f"--workers: must be 1 unless --read-only, got {workers}; one process may change an index in shards"
+    elif port == 0:
+        problem = "--port: must be above 0 with --ray-serve, got 0"
+    if problem:
+        raise click.UsageError(problem, click.get_current_context())
 
 
 def _by_name(paths: tuple[Path, ...]) -> dict[str, Path]:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from serotine.distributed.placement import owner
     from serotine.distributed.planning import Assumptions, Plan, plan
     from serotine.distributed.ray_library import connected_ray
+    from serotine.distributed.ray_serve import run_on_ray_serve
     from serotine.distributed.sharded_index import ShardedIndex
 
 __all__ = [
     "Assumptions", "BuildReport", "Plan", "ShardRecord", "ShardedIndex", "build", "connected_ray", "owner", "plan",
-    "shard_records", "shard_settings",
+    "run_on_ray_serve", "shard_records", "shard_settings",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(
@@ -31,6 +32,7 @@ __getattr__ = lazy_names(
         "connected_ray": "ray_library",
         "owner": "placement",
         "plan": "planning",
+        "run_on_ray_serve": "ray_serve",
         "shard_records": "manifest",
         "shard_settings": "manifest",
     },

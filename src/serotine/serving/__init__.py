@@ -12,8 +12,10 @@ from serotine.lazy_names import no_attribute
 
 if TYPE_CHECKING:
     from serotine.serving.bearer_tokens import Token, read_tokens
+    from serotine.serving.http.replica import create_replica
     from serotine.serving.http.run import serve
     from serotine.serving.index_folders import index_name
+    from serotine.serving.listening import free_address
     from serotine.serving.mcp.server import serve_http as serve_mcp_http
     from serotine.serving.mcp.server import serve_stdio as serve_mcp_stdio
     from serotine.serving.settings import Limits, ServerSettings
@@ -22,6 +24,8 @@ __all__ = [
     "Limits",
     "ServerSettings",
     "Token",
+    "create_replica",
+    "free_address",
     "index_name",
     "read_tokens",
     "serve",
@@ -33,6 +37,8 @@ _HOMES = {
     "Limits": ("serotine.serving.settings", "Limits"),
     "ServerSettings": ("serotine.serving.settings", "ServerSettings"),
     "Token": ("serotine.serving.bearer_tokens", "Token"),
+    "create_replica": ("serotine.serving.http.replica", "create_replica"),
+    "free_address": ("serotine.serving.listening", "free_address"),
     "index_name": ("serotine.serving.index_folders", "index_name"),
     "read_tokens": ("serotine.serving.bearer_tokens", "read_tokens"),
     "serve": ("serotine.serving.http.run", "serve"),

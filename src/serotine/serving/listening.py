@@ -38,6 +38,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def free_address(host: str, port: int) -> str:
+    """Return the address to open of a server that another program will run, as `address` does.
+
+    Raises:
+        SerotineError: see `listen`.
+    """
+    with listen(host, port) as listening:
+        return address(listening, host)
+
+
 def _cannot_listen(host: str, port: int, error: OSError) -> SerotineError:
     """Return the error for an address that cannot be listened on."""
     if error.errno == errno.EADDRINUSE:

@@ -358,6 +358,8 @@ def _started_ray(folder: Path) -> tuple[Any, Any]:
     os.environ |= {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Where it writes down which cluster runs: a cluster of the user's is not this one.
+        "RAY_TMPDIR": str(folder.parent),
         # It kills too, and at moments that nobody chose.
         "RAY_memory_monitor_refresh_ms": "0",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serotine.cutting import Cutter, max_characters
+from serotine import cutting
+from serotine.cutting import Cutter, Spans, max_characters
 from serotine.encoders.formats.folder import read_tokenizer
 from serotine.encoders.location import locate
 from serotine.ingest.chunking import MIN_TOKENS, Chunk, Chunker, Chunking
@@ -246,3 +248,46 @@ def test_a_very_long_text_is_cut_in_portions(monkeypatch: pytest.MonkeyPatch) ->
         covered[chunk.start : chunk.end] = True
         assert len(text[chunk.start : chunk.end].split()) <= 32
     assert not "".join(np.array(list(text))[~covered]).strip()
+
+
+def _recounted(cutter: Cutter, text: str, tokens: int, overlap: int) -> list[tuple[int, int]]:
+    """Return what `Cutter.pieces` must: all pieces counted again, for ever smaller targets."""
+    spans = cutter.spans(text, 0, len(text))
+    target = tokens
+    while True:
+        pieces = cutting._pieces(text, 0, len(text), spans, target, min(overlap, target // 2))
+        largest = max(len(spans) for spans in cutter.count([text[start:end].strip() for start, end in pieces]))
+        if largest <= tokens or target == 1:
+            return pieces
+        target = max(target - (largest - tokens), 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "蝙蝠在夜里飞行。吃很多昆虫。猫头鹰abcdefg也是夜行动物。",
+        "蝙蝠在夜里飞行吃很多昆虫猫头鹰abcdefg也是夜行动物",
+        "ค้างคาวบินในเวลากลางคืน",
+        "aB3xQ9zLm0",
+        "antidisestablishmentarianism",
+        "bats fly late. Serotine!",
+    ],
+)
+def test_texts_without_spaces_are_counted_a_few_times(text: str) -> None:
+    class Counting(Cutter):
+        characters = 0
+
+        def count(self, texts: Sequence[str]) -> list[Spans]:
+            self.characters += sum(map(len, texts))
+            return super().count(texts)
+
+    counted = []
+    for n in (20_000, 40_000):
+        long = (text * n)[:n]
+        cutter = Counting(ENCODERS["wordpiece"])
+        pieces = cutter.pieces(long, 0, n, cutter.spans(long, 0, n), 62, 8)
+        counted.append(cutter.characters / n)
+        assert pieces == _recounted(Cutter(ENCODERS["wordpiece"]), long, 62, 8)
+    # Once to cut, once or twice to check the pieces, which overlap.
+    assert max(counted) < 4.5
+    assert counted[1] < 1.2 * counted[0]

@@ -150,9 +150,14 @@ class Cutter:
             overlap: about how many tokens a piece shares with the one before it.
         """
         target = tokens
+        # Most pieces end where a sentence does, and are the same for a target that is a little smaller.
+        counts: dict[tuple[int, int], int] = {}
         while True:
             pieces = _pieces(text, start, end, spans, target, min(overlap, target // 2))
-            largest = max(map(len, self.count([text[first:last].strip() for first, last in pieces])))
+            unknown = [piece for piece in pieces if piece not in counts]
+            counted = self.count([text[first:last].strip() for first, last in unknown])
+            counts.update(zip(unknown, map(len, counted), strict=True))
+            largest = max(counts[piece] for piece in pieces)
             if largest <= tokens or target == 1:
                 return pieces
             target = max(target - (largest - tokens), 1)

@@ -238,6 +238,7 @@ def test_defaults_are_those_that_the_documentation_states() -> None:
 # An upload's memory is at most this multiple of its record limit, plus what the process has without it.
 MULTIPLE = 40
 LIMIT_MIB = 4
+PARQUET = ("rows", "value", "list", "struct", "groups", "overflow")
 
 
 def bombs(folder: Path) -> dict[str, Path]:
@@ -283,6 +284,15 @@ def bombs(folder: Path) -> dict[str, Path]:
             paths[name] = folder / name
             table = pyarrow.table({"text": ["owl"] * len(values), "x": values})
             parquet.write_table(table, paths[name], compression="zstd")
+        # In lists over several row groups, and in lists of which the last texts are in no dictionary.
+        short = [[f"{i}" * 400] for i in range(3000)]
+        for name, values, options in (
+            ("groups.parquet", column * 3, {"row_group_size": 2}),
+            ("overflow.parquet", [*column, *short], {"dictionary_pagesize_limit": 1 << 21, "data_page_size": 500}),
+        ):
+            paths[name] = folder / name
+            table = pyarrow.table({"text": ["owl"] * len(values), "x": values})
+            parquet.write_table(table, paths[name], compression="zstd", **options)
     return paths
 
 
@@ -328,7 +338,7 @@ _PROGRAM = """
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
         *("array.json.gz", "rows.csv.gz", "heading.md", "tags.html", "paragraphs.docx", "cell.odt", "chapters.epub"),
-        *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in ("rows", "value", "list", "struct")),
+        *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in PARQUET),
     ],
 )
 def test_an_upload_costs_a_multiple_of_its_limit(hostile: dict[str, Path], tmp_path: Path, name: str) -> None:

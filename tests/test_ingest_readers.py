@@ -220,7 +220,7 @@ def test_parquet_within_gzip(tmp_path: Path) -> None:
 def test_parquet_with_nested_texts_is_read_however_it_is_written(tmp_path: Path, written: dict[str, int]) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    # Arrow refuses dictionaries of nested texts over several row groups, and where a writer gave up its dictionary.
+    # Arrow refuses dictionaries of nested texts over several row groups, if they are read at once.
     tags = [[f"tag {number} " * 20, "bat"] for number in range(3000)]
     table = pyarrow.table({"text": [f"text {number}" for number in range(3000)], "tags": tags})
     file = tmp_path / "t.parquet"

@@ -9,7 +9,6 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +82,9 @@ def parquet_batches(
         with pyarrow.parquet.ParquetFile(source) as file:
             names = file.schema_arrow.names
             texts = _texts(file)
-        flat = [path for path in texts if path in names]
         # As dictionaries, values that are in many rows are in memory once.
-        with (
-            pyarrow.parquet.ParquetFile(source, read_dictionary=texts) as file,
-            pyarrow.parquet.ParquetFile(source, read_dictionary=flat) as flat_file,
-        ):
-            yield names, _rows(_batches(file, flat_file), file_bytes, name)
+        with pyarrow.parquet.ParquetFile(source, read_dictionary=texts) as file:
+            yield names, _rows(_batches(file), file_bytes, name)
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
@@ -121,21 +116,10 @@ def _texts(file: Any) -> list[str]:
     return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
-def _batches(file: Any, flat_file: Any) -> Iterator[Any]:
-    """Yield the batches of every row group from the first reader, or, where it cannot, from the second.
-
-    Arrow has no dictionaries of nested texts over several row groups, nor where a writer gave up its dictionary.
-    """
-    import pyarrow
-
+def _batches(file: Any) -> Iterator[Any]:
+    """Yield the batches of every row group: Arrow has no dictionaries of nested texts over several of them."""
     for group in range(file.num_row_groups):
-        done = 0
-        try:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
-                yield batch
-                done += 1
-        except pyarrow.ArrowNotImplementedError:
-            yield from islice(flat_file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]), done, None)
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group])
 
 
 def _rows(batches: Iterator[Any], file_bytes: int, name: str) -> Iterator[list[dict[str, Any]]]:

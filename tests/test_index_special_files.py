@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from helpers.small_engine import THRESHOLDS
 from serotine import Index
 from serotine.errors import IndexDamagedError, InputFileError, RepositoryError, SerotineError
 from serotine.index.files import SEGMENT_FOLDER
-from serotine.index.store.connection import FILES_BESIDE
+from serotine.index.store import reserve
+from serotine.index.store.connection import CATALOG_FILE, FILES_BESIDE
+from serotine.index.store.reserve import RESERVE_FILE
 from serotine.ingest import update
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs need POSIX")
@@ -45,6 +48,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def replace(file: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "symlink":
+        # To what it was.
+        file.rename(file.parent.parent / f"{file.name}-elsewhere")
+        file.symlink_to(file.parent.parent / f"{file.name}-elsewhere")
+        return
     file.unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(file)
@@ -76,7 +84,7 @@ def test_files_beside_the_segments(path: Path, monkeypatch: pytest.MonkeyPatch, 
         index.verify()
 
 
-@pytest.mark.parametrize("kind", ["fifo", "folder", "socket"])
+@pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "symlink"])
 @pytest.mark.parametrize("file", ["vectors", "codes", "codebook"])
 def test_segments_and_codebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: str) -> None:
     for module, name, value in THRESHOLDS:
@@ -111,6 +119,47 @@ def test_a_symlink_beside_the_segments(path: Path, tmp_path: Path) -> None:
         (path / name).unlink()
         if content != b"precious":
             (path / name).write_bytes(content)
+
+
+def test_a_symlink_in_place_of_the_segments(path: Path, tmp_path: Path) -> None:
+    (path / SEGMENT_FOLDER).rename(tmp_path / "elsewhere")
+    (path / SEGMENT_FOLDER).symlink_to(tmp_path / "elsewhere")
+    for read_only in (True, False):
+        with pytest.raises(SerotineError, match=f"{path / SEGMENT_FOLDER}: must not be a symlink; put the file itself"):
+            Index.open(path, read_only=read_only)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "symlink"])
+def test_files_that_change_while_an_index_is_open(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    # A disk of 8 MB that is half full, on which an index holds a reserve.
+    monkeypatch.setattr(reserve.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(8 << 20, 4 << 20, 4 << 20))
+    with Index.open(path) as index:
+        for name in (f"{CATALOG_FILE}-commits", RESERVE_FILE):
+            (path / name).unlink(missing_ok=True)
+            if kind == "fifo":
+                os.mkfifo(path / name)
+            else:
+                (path / name).symlink_to(victim)
+        index.add(ids=["c"], vectors=[np.eye(8)])
+        index.delete(["a"])
+        index.compact()
+        index.verify()
+        assert sorted(index.ids()) == ["b", "c"]
+        # Replaced where it is needed.
+        assert (path / RESERVE_FILE).lstat().st_size >= 1 << 20
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_note_without_end_is_not_read(path: Path) -> None:
+    with Index.open(path) as index:
+        index.add(ids=["c"], vectors=[np.eye(8)])
+        with (path / f"{CATALOG_FILE}-commits").open("r+b") as note:
+            note.truncate(1 << 40)
+        index.verify()
 
 
 def test_a_linked_folder_is_an_index(path: Path, tmp_path: Path) -> None:

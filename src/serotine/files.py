@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 try:
     import fcntl
@@ -35,24 +35,37 @@ _FREE_SPACE = "; the disk is full: free space, then try again"
 
 
 class NotRegularError(OSError):
-    """A FIFO, device, socket or folder in place of a file."""
+    """A FIFO, device, socket or folder in place of a file, or a symlink where none is followed."""
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, without waiting for a writer where it is a FIFO.
+def open_regular(path: Path, mode: str = "rb", *, follow: bool = True) -> BinaryIO:
+    """Open a file, without waiting for the other end where it is a FIFO.
+
+    Args:
+        path: the file.
+        mode: as of `open`, with "b".
+        follow: whether it may be a symlink.
 
     Raises:
         NotRegularError: it is no regular file.
     """
-    return open(path, "rb", opener=_open_regular)
+    return cast(BinaryIO, open(path, mode, opener=_open_regular if follow else open_own))
+
+
+def open_own(name: str, flags: int) -> int:
+    """Return a descriptor of a file that is no symlink, as `os.open` does; errors as of `open_regular`."""
+    # Not every system has the flag.
+    if Path(name).is_symlink():
+        raise _not_regular(name)
+    return _open_regular(name, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _open_regular(name: str, flags: int) -> int:
     try:
-        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError as error:
-        # A socket cannot be opened.
-        if error.errno == errno.ENXIO:
+        # A socket cannot be opened, nor a FIFO for writing that nobody reads; ELOOP: a symlink since it was looked at.
+        if error.errno in (errno.ENXIO, errno.ELOOP):
             raise _not_regular(name) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

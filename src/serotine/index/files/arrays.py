@@ -161,7 +161,7 @@ class ArraysFile:
         self.record = record
         try:
             # Opened once: a writer may remove the file, and an open one stays readable.
-            with open_regular(path) as file:
+            with open_regular(path, follow=False) as file:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
@@ -182,7 +182,7 @@ def damage(path: Path, record: FileRecord) -> str:
     """Return what is wrong with the file on disk now, or "" if it is what was written."""
     try:
         # Read rather than mapped: accessing the missing end of a file truncated meanwhile would kill the process.
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             return _mismatch(file, record)
     except OSError as error:
         return f"{record.name} cannot be read ({error.strerror or reason(error)})"

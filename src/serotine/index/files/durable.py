@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from serotine import files
-from serotine.files import named_errors, replace_file, sync_file
+from serotine.files import named_errors, open_own, open_regular, replace_file, sync_file
 
 TEMPORARY = ".tmp"
 # Bytes that `allocate` writes at once.
@@ -47,7 +47,7 @@ def remove(path: Path) -> None:
 
 def allocate(path: Path, size: int) -> None:
     """Create or enlarge a file that takes `size` bytes of the disk; it stays as it is if the disk is full."""
-    with path.open("ab") as file:
+    with open_regular(path, "ab", follow=False) as file:
         before = file.tell()
         try:
             # Random: zeros take no space where the file system compresses.
@@ -62,7 +62,7 @@ def allocate(path: Path, size: int) -> None:
 def overwrite_note(path: Path, data: bytes) -> None:
     """Write a few bytes in place without flushing them, for what may be older than the rest after a power cut."""
     # Windows has descriptors for text, which write CR LF for LF.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = open_own(str(path), os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0))
     try:
         os.write(descriptor, data)
     finally:

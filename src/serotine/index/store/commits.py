@@ -25,6 +25,7 @@ KEY = "commits"
 # Its row as SQLite stores it: the length of its header, the types of key and value, and both.
 _ROW = re.compile(rb"\x03\x1b(.)commits([0-9]{1,20})", re.DOTALL)
 _TEXT_TYPE = 13
+_MAX_NOTE = 64
 # A writer may change both files while they are read.
 _ATTEMPTS = 3
 NOTE_SUFFIX = "-commits"
@@ -120,8 +121,8 @@ def forget(catalog: Path) -> None:
 def _noted(catalog: Path) -> int:
     """Return the last commit that is known to have been on disk; 0 where nothing valid is written."""
     try:
-        with open_regular(_file(catalog)) as file:
-            data = file.read()
+        with open_regular(_file(catalog), follow=False) as file:
+            data = file.read(_MAX_NOTE)
         number = int(data[:20])
     except (OSError, ValueError):
         return 0

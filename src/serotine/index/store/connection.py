@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from serotine.errors import IndexReplacedError, NotAnIndexError, SerotineError, index_damaged
+from serotine.index.files import SEGMENT_FOLDER
 from serotine.index.store import commits, forks, record_checksums, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.reserve import RESERVE_FILE
@@ -33,13 +34,13 @@ def require_regular_files(folder: Path) -> None:
     """Check that the catalog, and what is beside it, are files of this folder.
 
     SQLite puts the WAL beside the file that a symlink points to, and opening a FIFO waits for its other end; a symlink
-    of an index from elsewhere could have any file overwritten.
+    of an index from elsewhere could have any file overwritten, or any folder's files removed.
 
     Raises:
         SerotineError: one is a symlink.
         IndexDamagedError: one is a FIFO, a folder, or anything else that is no file.
     """
-    for name in FILES_BESIDE:
+    for name in (*FILES_BESIDE, SEGMENT_FOLDER):
         path = folder / name
         try:
             mode = path.lstat().st_mode
@@ -48,7 +49,7 @@ def require_regular_files(folder: Path) -> None:
         if stat.S_ISLNK(mode):
             fix = "put the file itself there; to have an index elsewhere, link its whole folder"
             raise SerotineError(f"{path}: must not be a symlink; {fix}")
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(mode) and name != SEGMENT_FOLDER:
             raise index_damaged(f"{path}: not a regular file")
 
 

@@ -105,7 +105,7 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
                 copy.close()
             try:
                 files = tuple(
-                    (stack.enter_context(open_regular(folder / SEGMENT_FOLDER / record.name)), record)
+                    (stack.enter_context(open_regular(folder / SEGMENT_FOLDER / record.name, follow=False)), record)
                     for record in records
                 )
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -102,6 +103,9 @@ def hold(catalog: Path, space: int, *, before: int = 0, left: int = 0) -> None:
         if disk.free >= _PLENTY:
             durable.remove(path)
             return
+        if not stat.S_ISREG(_mode(path)):
+            # What took its place since the index was opened.
+            durable.remove(path)
         held = _size(path)
         wanted = max(space, min(_SMALLEST, int(disk.total * _DISK_SHARE)))
         available = disk.free + held
@@ -140,9 +144,16 @@ def released(catalog: Path, space: Callable[[], int]) -> Iterator[bool]:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return stat.S_IFREG
 
 
 def _file(catalog: Path) -> Path:

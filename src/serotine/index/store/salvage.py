@@ -208,7 +208,7 @@ def _written(folder: Path, building: Path, intact: _IntactSegment) -> SegmentRec
 
 
 def _copy(folder: Path, building: Path, record: FileRecord) -> None:
-    with open_regular(folder / SEGMENT_FOLDER / record.name) as file:
+    with open_regular(folder / SEGMENT_FOLDER / record.name, follow=False) as file:
         copy_intact(file, record, building / SEGMENT_FOLDER / record.name)
 
 

@@ -29,7 +29,7 @@ _Sums = tuple[int, int]
 def frames(catalog: Path) -> Iterator[tuple[bytes, bool]]:
     """Yield every valid page of the WAL, and whether it is the last one of a transaction."""
     try:
-        with open_regular(catalog.with_name(f"{catalog.name}-wal")) as file:
+        with open_regular(catalog.with_name(f"{catalog.name}-wal"), follow=False) as file:
             yield from _frames(file)
     except OSError:
         return

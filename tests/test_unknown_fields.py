@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from test_cli import Shell
 
 from serotine import Client, Index
 from serotine.errors import UnknownFieldWarning
-from serotine.index.store import Catalog
+from serotine.index.store import Catalog, FilterField
+from serotine.index.store.filter_fields import absent
 
 UNKNOWN = [
     ({"yaer": 5}, "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?"),
@@ -97,10 +99,13 @@ def test_hits_have_the_warning(index: Index | Client) -> None:
 
 def test_fields_are_looked_up_only_where_hits_do_not_show_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[str] = []
-    is_absent = Catalog.is_absent
-    monkeypatch.setattr(
-        Catalog, "is_absent", lambda catalog, field: looked_up.append(field.name) or is_absent(catalog, field)
-    )
+    looked_up_absent = Catalog.absent
+
+    def recorded(catalog: Catalog, fields: Sequence[FilterField]) -> list[bool]:
+        looked_up.extend(field.name for field in fields)
+        return looked_up_absent(catalog, fields)
+
+    monkeypatch.setattr(Catalog, "absent", recorded)
     with Index.open(path, read_only=True) as index:
         for where in ({"year": 2020}, {"meta.source": "y"}, {"lang": "en", "null": None}):
             assert len(index.search("bat", where=where)) == 1
@@ -218,3 +223,22 @@ def test_the_command_line_warns(capfd: pytest.CaptureFixture[str], path: Path) -
             shell.err
             == "warning: --where: no document has the field 'yaer'; check the spelling: did you mean 'year'?\n"
         )
+
+
+def test_many_fields_are_looked_up_together() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE documents (metadata TEXT, live INTEGER)")
+    fields = [FilterField(f"f{i}", kind) for i in range(128) for kind in ("", "number")]
+    assert absent(connection, fields) == [False] * 256
+    rows = [(json.dumps({"a": i, **({"f2": "x"} if i == 1500 else {})}), 1) for i in range(2000)]
+    connection.executemany("INSERT INTO documents VALUES (?, ?)", [*rows, ('{"f1": 1, "f3": null}', 0)])
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    found = absent(connection, fields)
+    # The dead document has no fields, and the text of a live one is no number.
+    assert [field for field, is_absent in zip(fields, found, strict=True) if not is_absent] == [FilterField("f2")]
+    assert sum("max(" in statement for statement in statements) == 2
+    statements.clear()
+    assert absent(connection, [FilterField("a")]) == absent(connection, [FilterField("a", "number")]) == [False]
+    assert absent(connection, []) == []
+    assert sum("max(" in statement for statement in statements) == 2

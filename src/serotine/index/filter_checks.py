@@ -23,8 +23,8 @@ class Fields(Protocol):
         """Type names of the fields that are declared."""
         ...
 
-    def is_absent(self, field: FilterField) -> bool:
-        """Return whether no document has a field with a value of its kind, although there are documents."""
+    def absent(self, fields: Sequence[FilterField]) -> list[bool]:
+        """Return for every field whether no document has it with a value of its kind, although there are documents."""
         ...
 
     def names(self) -> list[str]:
@@ -45,16 +45,16 @@ class StoredFields:
         # Replaced as a whole, so that threads need no lock; weak, so that no file stays open for it.
         self._cache: tuple[weakref.ref[Snapshot] | None, dict[FilterField, bool]] = (None, {})
 
-    def is_absent(self, field: FilterField) -> bool:
+    def absent(self, fields: Sequence[FilterField]) -> list[bool]:
         """See `Fields`. A look-up may read the metadata of every document."""
         snapshot = self._store.snapshot()
         looked_up_in, absent = self._cache
         if looked_up_in is None or looked_up_in() is not snapshot:
             absent = {}
             self._cache = (weakref.ref(snapshot), absent)
-        if field not in absent:
-            absent[field] = self._store.catalog.is_absent(field)
-        return absent[field]
+        unknown = [field for field in fields if field not in absent]
+        absent.update(zip(unknown, self._store.catalog.absent(unknown), strict=True))
+        return [absent[field] for field in fields]
 
     def names(self) -> list[str]:
         """See `Fields`."""
@@ -118,12 +118,13 @@ class FilterChecks:
     def _findings(self, where: Mapping[str, Any], seen: Sequence[Mapping[str, Any]] = ()) -> list[_Finding]:
         fields = undeclared_fields(where, self._fields.filterable)
         unseen = [field for field in fields if not any(field.is_in(metadata) for metadata in seen)]
-        names = dict.fromkeys(field.name for field in unseen)
-        absent = [name for name in names if self._fields.is_absent(FilterField(name))]
-        others = [
-            field for field in unseen if field.kind and field.name not in absent and self._fields.is_absent(field)
-        ]
+        names = [FilterField(name) for name in dict.fromkeys(field.name for field in unseen)]
+        absent = [field.name for field in self._absent(names)]
+        others = self._absent([field for field in unseen if field.kind and field.name not in absent])
         return [*([self._unknown(absent)] if absent else []), *map(self._of_another_kind, others)]
+
+    def _absent(self, fields: Sequence[FilterField]) -> list[FilterField]:
+        return [field for field, absent in zip(fields, self._fields.absent(fields), strict=True) if absent]
 
     def warn(self, where: Mapping[str, Any] | None) -> None:
         """Issue the warnings about a filter."""

@@ -138,9 +138,9 @@ class Shard:
         """Return whether any document is outside the encoder's vocabulary."""
         return self._documents.has_unknown()
 
-    def is_absent(self, name: FilterField) -> bool | None:
-        """Return whether no document has a field with a value of its kind; None without documents."""
-        return self._fields.is_absent(name) if self.documents() else None
+    def absent(self, fields: Sequence[FilterField]) -> list[bool] | None:
+        """Return for every field whether no document has it with a value of its kind; None without documents."""
+        return self._fields.absent(fields) if self.documents() else None
 
     def field_names(self) -> list[str]:
         """Return the names of the fields of the first documents."""

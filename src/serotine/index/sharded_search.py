@@ -70,11 +70,15 @@ class ShardedFields:
         self.filterable = filterable
         self._shards = shards
 
-    def is_absent(self, field: FilterField) -> bool:
+    def absent(self, fields: Sequence[FilterField]) -> list[bool]:
         """See `Fields`; nothing is said of fields that a shard which does not answer may have."""
-        replies = self._ask("is_absent", field)
+        if not fields:
+            return []
+        replies = self._ask("absent", tuple(fields))
         absent = [answer for answer in replies.answers.values() if answer is not None]
-        return not replies.missing and bool(absent) and all(absent)
+        if replies.missing or not absent:
+            return [False] * len(fields)
+        return [all(of_shards) for of_shards in zip(*absent, strict=True)]
 
     def names(self) -> list[str]:
         """See `Fields`."""

@@ -184,10 +184,10 @@ class Catalog(CatalogConnection):
         with self._statements() as connection:
             return matching_numbers(connection, condition, values)
 
-    def is_absent(self, field: FilterField) -> bool:
-        """Return whether no live document has a field with a value of its kind, although there are documents."""
+    def absent(self, fields: Sequence[FilterField]) -> list[bool]:
+        """Return for every field whether no live document has it with a value of its kind, if there are documents."""
         with self._statements() as connection:
-            return filter_fields.is_absent(connection, field)
+            return filter_fields.absent(connection, fields)
 
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from serotine.index.store.filters import Comparison, Condition, Joined, Not, kind_of, parse, type_of, value_of
 from serotine.index.store.pages import any_live
 
+_FIRST = 1000
 _JSON_TYPES = {"text": ("text",), "number": ("integer", "real"), "bool": ("true", "false")}
 
 
@@ -45,12 +46,24 @@ def undeclared_fields(where: object, filterable: Mapping[str, str]) -> list[Filt
     return [field for field in dict.fromkeys(_fields(parse(where, filterable))) if field.name not in filterable]
 
 
-def is_absent(connection: sqlite3.Connection, field: FilterField) -> bool:
-    """Return whether no live document has a field with a value of its kind, although there are documents.
+def absent(connection: sqlite3.Connection, fields: Sequence[FilterField]) -> list[bool]:
+    """Return for every field whether no live document has it with a value of its kind, although there are documents.
 
-    Every document's metadata are read.
+    Every document's metadata are read, once for all fields.
     """
-    return any_live(connection, "1") and not any_live(connection, _has(field))
+    if not fields or not any_live(connection, "1"):
+        return [False] * len(fields)
+    unseen = list(fields)
+    # Most fields that a document has are in the first ones.
+    for limit in (_FIRST, -1):
+        documents = f"(SELECT metadata FROM documents WHERE live LIMIT {limit})"  # noqa: S608
+        columns = ", ".join(f"max({_has(field)})" for field in unseen)
+        row = connection.execute(f"SELECT {columns} FROM {documents}").fetchone()  # noqa: S608
+        # NULL where no document could be compared.
+        unseen = [field for field, has in zip(unseen, row, strict=True) if not has]
+        if not unseen:
+            break
+    return [field in unseen for field in fields]
 
 
 def sample_value(connection: sqlite3.Connection, name: str) -> Any:

@@ -217,6 +217,7 @@ def test_a_text_without_words_warns_and_is_no_hit(tmp_path: Path) -> None:
 
 INVALID_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ids": ["a", "a"], "texts": ["x", "y"]}, DuplicateIdError, r"ids\[1\]: duplicate id 'a'"),
+    ({"ids": ["a" * 60_000] * 2, "texts": ["x", "y"]}, DuplicateIdError, r"duplicate id 'a{196}\.\.\.; ids must be"),
     ({"ids": ["owl"], "texts": ["x"]}, DuplicateIdError, "'owl' is already in the index; pass upsert=True"),
     ({"ids": ["a"], "texts": ["x", "y"]}, ValueError, "texts: must have one value per id, 1, got 2"),
     ({"ids": ["a"], "texts": ["x"], "metadata": []}, ValueError, "metadata: must have one value per id, 1, got 0"),

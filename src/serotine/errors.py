@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from serotine.wording import local_fix
 
 _MAX_SHOWN = 80
+_MAX_ID = 200
 
 
 def reason(error: BaseException) -> str:
@@ -23,6 +24,12 @@ def shown(value: object) -> str:
     """Return a value's repr, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def shown_id(id_: str) -> str:
+    """Return the repr of an id, cut to 200 characters: it may have thousands."""
+    text = repr(id_)
+    return text if len(text) <= _MAX_ID else f"{text[: _MAX_ID - 3]}..."
 
 
 def invalid(name: str, expected: str, value: object, *, fix: str = "") -> ValueError:

@@ -20,7 +20,7 @@ import numpy as np
 
 from serotine.distributed.placement import owner
 from serotine.distributed.ray_tasks import run_tasks
-from serotine.errors import InputFileError, RepositoryError
+from serotine.errors import InputFileError, RepositoryError, shown_id
 from serotine.index import MissingObjectError, objects_at
 from serotine.ingest import Document, FileSelection, Ignored, SkippedRow, SkippedRows, SourceFile, list_files
 from serotine.progress import progress_bar
@@ -316,7 +316,7 @@ def _check_unique(blocks: Sequence[Block], contents: Sequence[BlockContent]) -> 
             if _id_digest(document.id) != wanted:
                 continue
             if seen:
-                raise InputFileError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
+                raise InputFileError(f"{document.origin}: duplicate id {shown_id(document.id)}; ids must be unique")
             seen = True
     raise _changed()
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import UnknownIdError, not_one_of, wrong_type
+from serotine.errors import UnknownIdError, not_one_of, shown_id, wrong_type
 from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
@@ -191,7 +191,7 @@ def check_missing(value: object) -> None:
 
 def unknown_id(id_: str) -> UnknownIdError:
     """Return the error for an id that is not in the index."""
-    return UnknownIdError(f"ids: {id_!r} is not in the index")
+    return UnknownIdError(f"ids: {shown_id(id_)} is not in the index")
 
 
 def _hit(row: Row) -> Hit:

@@ -9,6 +9,7 @@ import numpy as np
 
 from serotine import maxsim
 from serotine.cutting import passage_id
+from serotine.errors import shown_id
 from serotine.index.container import stored_passages
 from serotine.index.documents import validate_query
 from serotine.index.queries import QueryEncoder
@@ -34,7 +35,7 @@ class DocumentExplainer:
         validate_query(query)
         rows, passages = stored_passages(self._store, id_)
         if any(row.text is None for row in rows):
-            raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
+            raise ValueError(f"id: {shown_id(id_)} was added as vectors, without a text to explain")
         encoder = self._encoder.get()
         query_vectors = self._queries.text_vectors(query)
         best = int(np.argmax(maxsim.score(query_vectors, passages)))

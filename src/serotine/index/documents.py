@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning, invalid, is_list, no_list, unknown_key, wrong_type
+from serotine.errors import (
+    DuplicateIdError,
+    EmptyTextWarning,
+    invalid,
+    is_list,
+    no_list,
+    shown_id,
+    unknown_key,
+    wrong_type,
+)
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
@@ -71,7 +80,7 @@ def document_ids(values: object) -> list[str]:
                 "store what is longer as text or metadata"
             )
         if id_ in unique:
-            raise DuplicateIdError(f"ids[{i}]: duplicate id {id_!r}; ids must be unique")
+            raise DuplicateIdError(f"ids[{i}]: duplicate id {shown_id(id_)}; ids must be unique")
         unique.add(id_)
     return ids
 

@@ -14,7 +14,7 @@ from serotine.cutting import (
     passage_metadata,
     repeated_metadata_problem,
 )
-from serotine.errors import EncoderError, not_one_of
+from serotine.errors import EncoderError, not_one_of, shown_id
 from serotine.index.store import CoverageRow
 from serotine.json_values import characters
 from serotine.text_encoder import TextEncoder
@@ -106,7 +106,7 @@ def split_texts(
             rows.append((id_, text, dict(fields)))
             continue
         if problem := repeated_metadata_problem(characters(fields) * len(pieces)):
-            raise ValueError(f"metadata of {id_!r}: {problem}")
+            raise ValueError(f"metadata of {shown_id(id_)}: {problem}")
         rows += [
             (passage_id(id_, number), text[start:end], passage_metadata(fields, id_, start, end))
             for number, (start, end) in enumerate(pieces, 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from serotine.cutting import PASSAGE_FIELDS, passage_id
-from serotine.errors import UnknownIdError
+from serotine.errors import UnknownIdError, shown_id
 from serotine.index.store import Row
 
 
@@ -23,7 +23,9 @@ def ordered_passages(id_: str, passages: Sequence[Row]) -> list[Row]:
     ordered = sorted(passages, key=lambda row: _bound(row, "start"))
     if [row.id for row in ordered] != [passage_id(id_, number) for number in range(1, len(ordered) + 1)]:
         named = ", ".join(repr(row.id) for row in ordered[:3])
-        raise UnknownIdError(f"ids: {id_!r} is not whole, only {len(ordered):,} of its passages are left: {named}")
+        raise UnknownIdError(
+            f"ids: {shown_id(id_)} is not whole, only {len(ordered):,} of its passages are left: {named}"
+        )
     return ordered
 
 

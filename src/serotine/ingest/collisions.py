@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
 
-from serotine.errors import DuplicateIdError
+from serotine.errors import DuplicateIdError, shown_id
 from serotine.ingest.document import Document
 from serotine.ingest.fields import Fields
 from serotine.ingest.rows import SkippedRow
@@ -148,10 +148,12 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     if holder.name is not None and holder.is_read:
         keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"
         where = f"also in {holder.name}{more}, {keeping}"
-        subject = f"duplicate id {id_!r}, {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
+        subject = (
+            f"duplicate id {shown_id(id_)}, {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
+        )
         fix = f"ids must be unique: {options}"
     else:
         where = f"already in the index{'' if holder.name is None else f', from {holder.name}'}{more}"
-        subject = f"id {id_!r} is {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
+        subject = f"id {shown_id(id_)} is {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
         fix = f"{options}, or {replacing}"
-    return f"{subject}{'' if count == 1 else f' (the first: {id_!r})'}; {fix}"
+    return f"{subject}{'' if count == 1 else f' (the first: {shown_id(id_)})'}; {fix}"

@@ -15,7 +15,7 @@ from serotine.cutting import (
     repeated_metadata_problem,
     with_own,
 )
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, shown_id
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.context import in_context
@@ -140,7 +140,9 @@ class DocumentReader:
                     passages = self._passages(converted) if is_long else [converted]
                     taken = {id_ for passage in passages for id_ in passage.ids}
                     if duplicate := sorted(taken & ids):
-                        raise InputFileError(f"{record.origin}: duplicate id {duplicate[0]!r}; ids must be unique")
+                        raise InputFileError(
+                            f"{record.origin}: duplicate id {shown_id(duplicate[0])}; ids must be unique"
+                        )
                 except InputFileError as error:
                     raise_or_report(BadRowError.of(file.name, record.line or 0, error).row)
                     continue

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, shown_id
 from serotine.index import check_metadata
 from serotine.json_values import json_value
 from serotine.wording import worded
@@ -35,7 +35,7 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
             the field.
     """
     try:
-        metadata: dict[str, Any] = json_value(document.metadata, f"metadata of {document.id!r}")
+        metadata: dict[str, Any] = json_value(document.metadata, f"metadata of {shown_id(document.id)}")
     except (TypeError, ValueError) as error:
         raise InputFileError(f"{document.origin}: {error}") from None
     for name, kind in filterable.items():
@@ -55,7 +55,7 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
             expected = "a 64-bit int" if kind == "int" else f"a {kind}"
             other = worded("another type in filterable", http="another type for it", command="another --filterable")
             raise InputFileError(
-                f"{document.origin}: field {name!r} of {document.id!r} must be {expected}, got {shown}; "
+                f"{document.origin}: field {name!r} of {shown_id(document.id)} must be {expected}, got {shown}; "
                 f"correct it, or create the index with {other}"
             ) from None
     return metadata

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import InputFileError, missing_extra, reason
+from serotine.errors import InputFileError, missing_extra, reason, shown_id
 
 # Tokens rebuilt at once: 32 MB of float32 at 128 dimensions, the unpacked bits as much again.
 _TOKENS_AT_ONCE = 1 << 16
@@ -227,7 +227,7 @@ def _read_ids(root: Path, documents: int) -> list[str]:
     unique: set[str] = set()
     for id_ in ids:
         if id_ in unique:
-            raise InputFileError(f"{path}: duplicate id {id_!r}; remove it with PyLate and add it once")
+            raise InputFileError(f"{path}: duplicate id {shown_id(id_)}; remove it with PyLate and add it once")
         unique.add(id_)
     return ids
 

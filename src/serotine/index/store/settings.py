@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import NotAnIndexError, index_damaged, reason
+from serotine.errors import NotAnIndexError, index_damaged, reason, shown_id
 
 FORMAT_VERSION = 2
 # The row of the checksum, absent from indexes of earlier versions: {"keys": [...], "checksum": "..."}.
@@ -101,7 +101,7 @@ def decoded_metadata(text: str, path: Path, id_: str) -> dict[str, Any]:
     # Parsing is a third of the time of reading a document without metadata.
     if text == "{}":
         return {}
-    return decoded_object(text, path, f"the metadata of document {id_!r}")
+    return decoded_object(text, path, f"the metadata of document {shown_id(id_)}")
 
 
 def _check(meta: Mapping[str, str], path: Path) -> None:

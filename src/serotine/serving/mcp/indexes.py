@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import NotAnIndexError, SerotineError, UnknownIdError
+from serotine.errors import NotAnIndexError, SerotineError, UnknownIdError, shown_id
 from serotine.index import Index
 from serotine.serving.index_folders import SUFFIX, CatalogId, DelayedClose, catalog_id, index_name
 
@@ -129,10 +129,10 @@ class ServedIndexes:
         matches = [(index_name_, index) for index_name_, index in indexes.items() if id_ in index]
         if not matches:
             where = f"index {next(iter(indexes))!r}" if len(indexes) == 1 else "any index"
-            raise UnknownIdError(f"id: {id_!r} is not in {where}; use an id that search returned")
+            raise UnknownIdError(f"id: {shown_id(id_)} is not in {where}; use an id that search returned")
         if len(matches) > 1:
             names = ", ".join(repr(index_name_) for index_name_, _ in matches)
-            raise SerotineError(f"id: {id_!r} is in several indexes; set index to one of {names}")
+            raise SerotineError(f"id: {shown_id(id_)} is in several indexes; set index to one of {names}")
         return matches[0]
 
 

@@ -142,6 +142,15 @@ def pdf(stream: bytes, layers: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.timeout(60)
+def test_a_pdf_that_unpacks_to_a_megabyte_is_read(tmp_path: Path, layers: int) -> None:
+    pytest.importorskip("pypdfium2")
+    # More than is unpacked at a time, from fewer bytes than are: what follows the stream is then in the last piece.
+    content = b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n" + b"q Q " * (1 << 18)
+    assert ingest(tmp_path, "stream.pdf", pdf(content, layers), ReadingLimits()).added == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
 def test_a_pdf_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, layers: int) -> None:
     pytest.importorskip("pypdfium2")
     line = b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n"

@@ -133,7 +133,8 @@ def _unpacked_size(data: bytes, start: int, layers: int, limit: int) -> int:
                     continue
                 unpacker = unpackers[layer]
                 unpacked = unpacker.decompress(piece, _PIECE)
-                if unpacker.unconsumed_tail:
+                # At its end, what follows stays there as well, for ever.
+                if unpacker.unconsumed_tail and not unpacker.eof:
                     pending.append((layer, unpacker.unconsumed_tail))
                 pending.append((layer + 1, unpacked))
             if unpackers[0].eof:

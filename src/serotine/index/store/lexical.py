@@ -246,7 +246,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     )
     words = "SELECT count(*) FROM temp.expected_counts"
     try:
-        is_whole = connection.execute(f"SELECT ({lookups}) = ({words})").fetchone()[0]  # noqa: S608
+        is_whole = connection.execute(f"SELECT ({lookups}) = ({words})").fetchone()[0]
     except sqlite3.DatabaseError as error:
         return [f"the word index cannot be read ({error})"]
     return [] if is_whole else ["the word index does not find all words"]

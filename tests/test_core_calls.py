@@ -77,7 +77,13 @@ def scoring() -> Callable[[], Any]:
     return lambda: maxsim.top_k(queries, documents, np.arange(0, 600_001, 100), 10)
 
 
-@pytest.mark.parametrize("work", [nearest, encoding, search, scoring])
+def xtr() -> Callable[[], Any]:
+    """Scoring many queries by XTR."""
+    documents = vectors(600_000)
+    return lambda: [maxsim.score_xtr(documents[:64], documents, np.arange(0, 600_001, 100), 1000) for _ in range(9)]
+
+
+@pytest.mark.parametrize("work", [nearest, encoding, search, scoring, xtr])
 def test_ctrl_c_ends_native_work_at_once(work: Callable[[], Callable[[], Any]]) -> None:
     call = work()
     sent: list[float] = []

@@ -210,6 +210,7 @@ def test_a_served_index_groups_pages_and_filters_like_one_on_disk(tmp_path: Path
         {"min_score": 0.6, "offset": 3},
         {"min_score": 0.6, "mode": "hybrid", "where": {"document": "b"}},
         {"min_score": 1.5, "exact": True},
+        {"mode": "xtr", "k_token": 30, "offset": 2},
     ]
     with (
         serving(path, program=program) as server,

@@ -174,6 +174,21 @@ Bad best(const Matrix& queries, int query_dtype, const std::optional<Floats>& qu
   return {outcome.bad_query, outcome.bad_document};
 }
 
+Bad xtr(const Matrix& queries, int query_dtype, const std::optional<Floats>& query_scales, const Longs& query_begin,
+        const Longs& query_end, const Matrix& documents, int document_dtype,
+        const std::optional<Floats>& document_scales, const Longs& document_begin, const Longs& document_end,
+        std::size_t k_token, bool impute, const ScoreTable& scores) {
+  const Side q = side_of(queries, query_dtype, query_scales, query_begin, query_end);
+  const Side d = side_of(documents, document_dtype, document_scales, document_begin, document_end);
+  require_match(q, d);
+  require(k_token > 0 && k_token <= (std::size_t{1} << 40), "k_token must be between 1 and 2 to the 40th");
+  require(scores.shape(0) == q.ranges.count && scores.shape(1) == d.ranges.count, "scores has the wrong shape");
+  float* out = scores.data();
+  const Released released;
+  const Outcome outcome = xtr_grid(q.tokens, q.ranges, d.tokens, d.ranges, k_token, impute, out);
+  return {outcome.bad_query, outcome.bad_document};
+}
+
 }  // namespace
 
 void bind_maxsim(nb::module_& module) {
@@ -193,6 +208,10 @@ void bind_maxsim(nb::module_& module) {
              nb::arg("query_begin"), nb::arg("query_end"), nb::arg("documents"), nb::arg("document_dtype"),
              nb::arg("document_scales").none(), nb::arg("document_begin"), nb::arg("document_end"),
              nb::arg("keep").none(), nb::arg("scores").noconvert(), nb::arg("indices").noconvert());
+  module.def("xtr_grid", &xtr, nb::arg("queries"), nb::arg("query_dtype"), nb::arg("query_scales").none(),
+             nb::arg("query_begin"), nb::arg("query_end"), nb::arg("documents"), nb::arg("document_dtype"),
+             nb::arg("document_scales").none(), nb::arg("document_begin"), nb::arg("document_end"), nb::arg("k_token"),
+             nb::arg("impute"), nb::arg("scores").noconvert());
   module.def("compiled", &compiled);
   module.def("supported", &supported);
   module.def("current", &current);

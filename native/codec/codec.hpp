@@ -66,10 +66,10 @@ struct Run {
 // same plus 128, unsigned, with `flip` 128. Meanwhile what the next call needs of `next` is prefetched.
 void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* rows, std::size_t stride, float* scales);
 
-// products[i] = the dot product of query row i, int16 [count][dim], with the rebuilt residual of token first + tokens[i]:
-// table[code[d]], without its centroid.
+// products[i] = the dot product of query row i, int16 [dim] at rows + i * row_stride, with the rebuilt residual of token
+// first + tokens[i]: table[code[d]], without its centroid. A stride of 0 is the same row for all tokens.
 void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, const std::uint16_t* tokens,
-                        std::size_t count, const std::int16_t* rows, std::int32_t* products);
+                        std::size_t count, const std::int16_t* rows, std::size_t row_stride, std::int32_t* products);
 
 // Encodes `count` vectors [count][dim] whose centroids are known. ids are int32.
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,

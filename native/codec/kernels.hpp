@@ -35,7 +35,7 @@ struct Rows {
 // How many tokens ahead a centroid is prefetched.
 constexpr std::size_t kTokensAhead = 12;
 
-// Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] becomes the dot
+// Pairs of a query row, int16, and a token: pair i is the row at i * row_stride with token tokens[i]. products[i] becomes the dot
 // product of the row with the values of the token's codes, without its centroid.
 struct Pairs {
   const std::int16_t* rows;
@@ -45,6 +45,7 @@ struct Pairs {
   const std::uint16_t* tokens;
   std::size_t count;
   std::size_t dim;
+  std::size_t row_stride;
   std::int32_t* products;
 };
 

@@ -246,11 +246,12 @@ void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* ro
 }
 
 void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, const std::uint16_t* tokens,
-                        std::size_t count, const std::int16_t* rows, std::int32_t* products) {
+                        std::size_t count, const std::int16_t* rows, std::size_t row_stride, std::int32_t* products) {
   const CodecKernels& kernels = codec_kernels();
   const int bits = codes.bits;
   const Pairs pairs{rows, codes.residuals + first * row_bytes(dim, bits), codes.residual_scales + first,
-                    scale_tables(bits).of.data(), tokens, count, dim, products};
+                    scale_tables(bits).of.data(), tokens, count, dim, row_stride,
+                    products};
   (bits == 2 ? kernels.multiply2 : bits == 4 ? kernels.multiply4 : kernels.multiply8)(pairs);
 }
 

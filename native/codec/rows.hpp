@@ -158,7 +158,7 @@ template <class B, int Bits>
 inline void multiply_with(const Pairs& pairs, std::size_t bytes) {
   for (std::size_t i = 0; i < pairs.count; ++i) {
     const std::size_t token = pairs.tokens[i];
-    const std::int16_t* row = pairs.rows + i * pairs.dim;
+    const std::int16_t* row = pairs.rows + i * pairs.row_stride;
     const std::uint8_t* packed = pairs.packed + token * bytes;
     const Tables& tables = pairs.tables[pairs.residual_scales[token]];
     typename B::Sum sum = B::zero();

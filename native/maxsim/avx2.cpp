@@ -1,5 +1,6 @@
 // AVX2 with FMA and F16C: 6 tokens x 16 query lanes, 12 of the 16 registers hold accumulators.
 #include "avx2.hpp"
+#include "reached.hpp"
 
 namespace serotine::maxsim {
 namespace {
@@ -46,6 +47,7 @@ const Kernels avx2_kernels = {
     {int8_fold<Int16Pairs, 5, 2>, int8_dots<Int16Pairs, 5, 2>, stage_int16, 8, 2, 2, 0},
     widen_f16,
     widen_bf16,
+    reached,
 };
 
 }  // namespace serotine::maxsim

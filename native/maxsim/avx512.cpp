@@ -1,5 +1,6 @@
 // AVX-512 (F, BW, DQ, VL): 12 tokens x 32 query lanes, 24 of the 32 registers hold accumulators.
 #include "avx512.hpp"
+#include "reached.hpp"
 
 #include "avx2.hpp"
 
@@ -69,6 +70,7 @@ const Kernels avx512_kernels = {
     {int8_fold<Int16Pairs, 10, 2>, int8_dots<Int16Pairs, 10, 2>, stage_int16, 16, 2, 2, 0},
     widen_f16_512,
     widen_bf16_512,
+    reached,
 };
 
 }  // namespace serotine::maxsim

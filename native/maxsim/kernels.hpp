@@ -53,6 +53,9 @@ struct Kernels {
   Int8Fold i8;
   void (*widen_f16)(const std::uint16_t* in, std::size_t count, float* out);
   void (*widen_bf16)(const std::uint16_t* in, std::size_t count, float* out);
+  // Writes the positions whose value is at least its threshold, in increasing order, and returns how many; `positions` has
+  // room for one more than `count`.
+  std::size_t (*reached)(const float* values, const float* thresholds, std::size_t count, std::uint32_t* positions);
 };
 
 // A base instruction set fills a whole table, an extension only what it adds: dispatch.cpp combines them.

@@ -73,6 +73,14 @@ Outcome top_k(const Tokens& queries, const Ranges& query_ranges, const Tokens& d
               const Ranges& document_ranges, const std::uint8_t* keep, std::size_t k, float* scores,
               std::int64_t* indices);
 
+// XTR's scores of every query with every document (Lee et al. 2023, arXiv 2304.01982): every query token retrieves its
+// `k_token` most similar tokens among all documents, ties to the lower document and token. A document's similarity to a
+// query token is that of its best retrieved token. Scores are means: over all query tokens if `impute`, where a missing
+// similarity is that of the last retrieved token; otherwise over those that retrieved a token of the document, and 0 where
+// none did. Memory is O(threads x query tokens x k_token + documents). scores: [queries, documents].
+Outcome xtr_grid(const Tokens& queries, const Ranges& query_ranges, const Tokens& documents, const Ranges& document_ranges,
+                 std::size_t k_token, bool impute, float* scores);
+
 // Instruction sets, slowest first. `compiled` lists what this build contains, `supported` what this
 // processor can run, `current` what is in use. use() returns false for one that cannot run here.
 std::vector<std::string> compiled();

@@ -1,5 +1,6 @@
 // AArch64 NEON: 5 tokens x 16 query lanes, 20 of the 32 registers hold accumulators.
 #include "neon.hpp"
+#include "reached.hpp"
 
 namespace serotine::maxsim {
 
@@ -10,6 +11,7 @@ const Kernels neon_kernels = {
     {int8_fold<Int16Pairs, 4, 4>, int8_dots<Int16Pairs, 4, 4>, stage_int16, 4, 2, 2, 0},
     widen_f16_neon,
     widen_bf16_neon,
+    reached,
 };
 
 }  // namespace serotine::maxsim

@@ -3,6 +3,7 @@
 // Multiplication and addition are rounded separately here (no fused operation), so the last bits may differ
 // from the other instruction sets.
 #include "kernels.hpp"
+#include "reached.hpp"
 #include "tile.hpp"
 
 namespace serotine::maxsim {
@@ -157,6 +158,7 @@ const Kernels portable_kernels = {
     {int8_fold<Int16Pairs, 4, 1>, int8_dots<Int16Pairs, 4, 1>, stage_int16, kLanes, 2, 2, 0},
     widen_f16,
     widen_bf16,
+    reached,
 };
 
 }  // namespace serotine::maxsim

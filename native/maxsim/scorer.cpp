@@ -10,9 +10,7 @@ namespace {
 
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
-// Tokens staged at a time. For one query a block should stay in the first-level cache beside it; for many
-// queries a larger block spreads the staging over all of them.
-constexpr std::size_t kBlockForOneQuery = 24;
+// Tokens staged at a time for many queries: a larger block spreads the staging over all of them.
 constexpr std::size_t kBlockForManyQueries = 144;
 // How many rows ahead to prefetch when rows are read in place: a full tile.
 constexpr std::size_t kRowsAhead = 12;
@@ -69,6 +67,34 @@ bool Scorer::fold(const PreparedQuery& query, const Block& block, float* best, s
   const FloatFold& kernel = queries_.path() == Path::bf16 ? kernels_.bf16 : kernels_.f32[query.width];
   return kernel.fold(data, query.vectors, queries_.steps(), block.rows, block.stride_bytes, block.ahead, block.count,
                      block.first, best, winners);
+}
+
+bool Scorer::multiply(const PreparedQuery& query, const Block& block, float* rows) const {
+  const std::size_t lanes = query.vectors * query.lanes;
+  if (lanes == 0) return true;
+  bool finite = true;
+  if (queries_.path() == Path::i8 && kernels_.i8.dots != nullptr) {
+    finite = all_finite(block.scales, block.count);
+    kernels_.i8.dots(queries_.data(query), queries_.bias(query), query.vectors, queries_.steps(), block.rows,
+                     block.stride_bytes, block.scales, block.count, rows, lanes);
+  } else {
+    // A running maximum that begins at -infinity and sees one token is that token's similarity.
+    std::fill_n(rows, block.count * lanes, kNoScore);
+    Block token = block;
+    token.count = 1;
+    for (std::size_t i = 0; i < block.count; ++i) {
+      token.rows = static_cast<const char*>(block.rows) + i * block.stride_bytes;
+      token.ahead.at = block.ahead.at + i * block.ahead.row_bytes;
+      token.scales = block.scales == nullptr ? nullptr : block.scales + i;
+      finite &= fold(query, token, rows + i * lanes, nullptr);
+    }
+  }
+  if (query.scales != nullptr) {
+    for (std::size_t i = 0; i < block.count; ++i) {
+      for (std::size_t t = 0; t < query.tokens; ++t) rows[i * lanes + t] *= query.scales[t];
+    }
+  }
+  return finite;
 }
 
 bool Scorer::score(std::size_t document, std::size_t first, std::size_t last, float* scores,

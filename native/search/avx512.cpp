@@ -3,6 +3,6 @@
 
 namespace serotine::search {
 
-const CentroidKernels avx512_centroids = {scan, winners, reaching, quantize};
+const CentroidKernels avx512_centroids = {scan, winners, reaching, flagged, quantize};
 
 }  // namespace serotine::search

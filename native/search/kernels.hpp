@@ -28,6 +28,10 @@ struct CentroidKernels {
                   std::uint16_t* winners);
   // Writes the positions of the words that are at least `least`, in increasing order; returns how many.
   std::size_t (*reaching)(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* positions);
+  // Writes the positions of the ids, uint32 or else uint16, whose flag is set (1, otherwise 0), in increasing order; returns
+  // how many. `positions` has room for one more than `count`.
+  std::size_t (*flagged)(const void* ids, bool uint32_ids, std::size_t count, const std::uint8_t* flags,
+                         std::uint32_t* positions);
   // rows[r][i] = clamp(truncate(values[r * stride + i] * gain[i] + bonuses[r] * weight[i] + shift[i]), 0, 255) for
   // i < width, a multiple of 16; best[i] = max(best[i], rows[..][i]).
   void (*quantize)(const float* values, std::size_t stride, const float* bonuses, std::size_t count, const float* gain,

@@ -40,7 +40,7 @@ float ResidualScorer::score(const CentroidTable& table, const Segment& segment, 
   if (segment.offsets[document + 1] == segment.offsets[document]) return -std::numeric_limits<float>::infinity();
   pending.products.resize(tokens);
   codec::multiply_residuals(segment.codes, query_.dim(), first, pending.winners.data(), tokens, rows_.data(),
-                            pending.products.data());
+                            query_.dim(), pending.products.data());
   // In units of the table's bytes.
   float sum = 0.0f;
   const float* spread_weights = table.spread_weights().data();

@@ -180,6 +180,33 @@ std::size_t reaching(const std::uint32_t* words, std::size_t count, std::uint32_
   return count_reached;
 }
 
+template <class Id>
+std::size_t flagged_ids(const Id* ids, std::size_t count, const std::uint8_t* flags, std::uint32_t* positions) {
+  std::size_t found = 0;
+  std::size_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    // Where few centroids are flagged, mostly none of eight is.
+    unsigned any = 0;
+    for (std::size_t j = i; j < i + 8; ++j) any |= flags[ids[j]];
+    if (any == 0) continue;
+    for (std::size_t j = i; j < i + 8; ++j) {
+      positions[found] = static_cast<std::uint32_t>(j);
+      found += flags[ids[j]];
+    }
+  }
+  for (; i < count; ++i) {
+    positions[found] = static_cast<std::uint32_t>(i);
+    found += flags[ids[i]];
+  }
+  return found;
+}
+
+std::size_t flagged(const void* ids, bool uint32_ids, std::size_t count, const std::uint8_t* flags,
+                    std::uint32_t* positions) {
+  return uint32_ids ? flagged_ids(static_cast<const std::uint32_t*>(ids), count, flags, positions)
+                    : flagged_ids(static_cast<const std::uint16_t*>(ids), count, flags, positions);
+}
+
 typedef float Floats16 __attribute__((vector_size(64)));
 typedef std::int32_t Ints16 __attribute__((vector_size(64)));
 typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));

@@ -14,6 +14,11 @@
 // An exact search replaces the first two stages by an upper bound for every document: ||q|| * error_bound is added to
 // every token's similarity inside the int8 kernel, as one more group of dimensions. Documents are then scored over
 // their vectors in the order of their bounds, until no remaining bound reaches the k-th score.
+//
+// A search by XTR (Lee et al. 2023, arXiv 2304.01982) has every query token retrieve its `k_token` most similar tokens:
+// those of the nearest centroids are read, by their residuals too, and a document scores the sum over query tokens of its
+// best retrieved similarity, or of the last retrieved token's where it has none. Documents without a retrieved token are
+// not ranked. Segments without codes are read whole, over their vectors.
 #pragma once
 
 #include <cstddef>
@@ -46,6 +51,7 @@ struct Options {
   std::size_t rescored = 64;     // documents scored over their vectors
   std::uint64_t postings = 1u << 20;  // about how many postings are read
   bool exact = false;
+  std::size_t k_token = 0;  // above 0: a search by XTR, which each query token begins with so many tokens
 };
 
 struct Hit {

@@ -64,5 +64,7 @@ std::vector<Hit> staged_search(const Query& query, const std::vector<Segment>& s
                                const std::vector<const std::uint64_t*>& masks, const Options& options, Report& report);
 std::vector<Hit> exact_search(const Query& query, const std::vector<Segment>& segments,
                               const std::vector<const std::uint64_t*>& masks, const Options& options, Report& report);
+std::vector<Hit> xtr_search(const Query& query, const std::vector<Segment>& segments,
+                            const std::vector<const std::uint64_t*>& masks, const Options& options, Report& report);
 
 }  // namespace serotine::search

@@ -63,6 +63,21 @@ def top_k(
     scores: _Array,
     indices: _Array,
 ) -> _Bad: ...
+def xtr_grid(
+    queries: _Array,
+    query_dtype: int,
+    query_scales: _Array | None,
+    query_begin: _Array,
+    query_end: _Array,
+    documents: _Array,
+    document_dtype: int,
+    document_scales: _Array | None,
+    document_begin: _Array,
+    document_end: _Array,
+    k_token: int,
+    impute: bool,
+    scores: _Array,
+) -> _Bad: ...
 def compiled() -> list[str]: ...
 def supported() -> list[str]: ...
 def current() -> str: ...
@@ -89,7 +104,9 @@ class Segment:
     def set_postings(self, starts: _Array, documents: _Array) -> None: ...
 
 class SearchOptions:
-    def __init__(self, *, k: int, refined: int, candidates: int, rescored: int, postings: int, exact: bool) -> None: ...
+    def __init__(
+        self, *, k: int, refined: int, candidates: int, rescored: int, postings: int, exact: bool, k_token: int = 0
+    ) -> None: ...
     @property
     def k(self) -> int: ...
     @property
@@ -102,6 +119,8 @@ class SearchOptions:
     def postings(self) -> int: ...
     @property
     def exact(self) -> bool: ...
+    @property
+    def k_token(self) -> int: ...
 
 class SearchReport:
     @property

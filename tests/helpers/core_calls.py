@@ -114,6 +114,10 @@ class Calls:
         outputs = [np.zeros((DOCUMENTS, k), "f4"), np.zeros((DOCUMENTS, k), "i8")]
         return self._core.top_k, [*self._sides(), keep, *outputs], {}
 
+    def _call_xtr_grid(self) -> Call:
+        k_token, impute = self._rng.choice((0, 1, 3, TOKENS, 1 << 40)), self._rng.random() < 0.5
+        return self._core.xtr_grid, [*self._sides(), k_token, impute, np.zeros((DOCUMENTS, DOCUMENTS), "f4")], {}
+
     def _codebook_arguments(self) -> list[Any]:
         return [self.below(120, (CENTROIDS, DIM), "i1"), np.full(CENTROIDS, 0.01, "f4")]
 
@@ -154,7 +158,10 @@ class Calls:
 
     def _options(self) -> dict[str, Any]:
         counts = {name: self._rng.randrange(6) for name in ("refined", "candidates", "rescored", "postings")}
-        return {"k": self._rng.randint(1, 5), **counts, "exact": self._rng.random() < 0.5}
+        kind = self._rng.choice(
+            ({"exact": True}, {"exact": False}, {"exact": False, "k_token": self._rng.randrange(9)})
+        )
+        return {"k": self._rng.randint(1, 5), **counts, **kind}
 
     def _call_search_options(self) -> Call:
         return self._core.SearchOptions, [], self._options()

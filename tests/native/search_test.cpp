@@ -157,7 +157,7 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
   for (std::size_t i = 0; i < kPairs * c.dim; ++i) rows[i] = static_cast<std::int16_t>(value(rng));
   for (std::size_t i = 0; i < kPairs; ++i) chosen[i] = static_cast<std::uint16_t>(position(rng));
   chosen[0] = static_cast<std::uint16_t>(tokens - first - 1);
-  codec::multiply_residuals(c.segment.codes, c.dim, first, chosen.get(), kPairs, rows.get(), products.get());
+  codec::multiply_residuals(c.segment.codes, c.dim, first, chosen.get(), kPairs, rows.get(), c.dim, products.get());
   bool same = true;
   for (std::size_t i = 0; i < kPairs; ++i) {
     int sum = 0;
@@ -309,6 +309,65 @@ void check_segments(Collection& large, Collection& small, std::mt19937& rng, con
   }
 }
 
+// XTR: with every token retrieved, the sums of the best similarities of centroid plus residual; with fewer, or with a mask,
+// documents that are allowed, once each.
+void check_xtr(Collection& c, std::mt19937& rng, std::size_t tokens, const std::string& name) {
+  std::uniform_int_distribution<int> value(-127, 127);
+  std::vector<float> query(tokens * c.dim);
+  // int8 holds such values exactly.
+  for (std::size_t i = 0; i < query.size(); ++i) query[i] = static_cast<float>(i % c.dim == 0 ? 127 : value(rng)) / 128.0f;
+  std::vector<double> expected(c.segment.documents, 0.0);
+  for (std::size_t d = 0; d < c.segment.documents; ++d) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+      double best = -1e30;
+      for (auto i = static_cast<std::size_t>(c.offsets[d]); i < static_cast<std::size_t>(c.offsets[d + 1]); ++i) {
+        double dot = 0.0;
+        for (std::size_t e = 0; e < c.dim; ++e) {
+          const auto [high, low] = residual(c, i, e);
+          const int level = c.centroids[c.segment.codes.id(i) * c.dim + e] + std::clamp(high + low, -128, 127);
+          dot += static_cast<double>(query[t * c.dim + e]) * level * static_cast<double>(c.scales[0]);
+        }
+        best = std::max(best, dot);
+      }
+      expected[d] += best;
+    }
+  }
+  const std::vector<std::uint64_t> bits((c.segment.documents + 63) / 64, 0x5555555555555555ull);
+  for (const bool listed : {false, true}) {
+    c.segment.posting_starts = listed ? c.starts.data() : nullptr;
+    c.segment.postings = listed ? c.postings.data() : nullptr;
+    for (const std::size_t k_token : {std::size_t{1}, std::size_t{9}, std::size_t{1} << 40}) {
+      search::Options options;
+      options.k = c.segment.documents;
+      options.k_token = k_token;
+      search::Report report;
+      const auto hits = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
+      std::vector<bool> seen(c.segment.documents, false);
+      bool same = true;
+      for (const auto& hit : hits) {
+        const auto d = static_cast<std::size_t>(hit.number - c.numbers[0]);
+        same = same && !seen[d];
+        seen[d] = true;
+        if (k_token > 9) same = same && std::fabs(hit.score - expected[d]) < 1e-3 * static_cast<double>(tokens);
+      }
+      expect(same, name + ": XTR differs from a plain loop");
+      const auto masked = search::search(query.data(), tokens, c.dim, {c.segment, c.segment}, {bits.data(), bits.data()},
+                                         options, report);
+      for (const auto& hit : masked) expect((hit.number - c.numbers[0]) % 2 == 0, name + ": XTR outside the mask");
+    }
+    // Without codes, over vectors.
+    search::Segment flat = c.segment;
+    flat.codebook = nullptr;
+    search::Options options;
+    options.k = c.segment.documents;
+    options.k_token = std::size_t{1} << 40;
+    search::Report report;
+    const auto hits = search::search(query.data(), tokens, c.dim, {flat, c.segment}, {nullptr, bits.data()}, options, report);
+    const auto best = brute_force(c, query, tokens, c.segment.documents);
+    expect(!hits.empty() && hits[0].score >= best[0].first - 1e-3f, name + ": XTR over vectors misses the best");
+  }
+}
+
 // Every point gets the nearest centroid of its group's list, and every cluster the mean of its points.
 void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name) {
   constexpr std::size_t kPoints = 133, kCentroids = 19;
@@ -393,6 +452,7 @@ void attack(unsigned seed) {
       Collection other;
       fill(other, own, 6, dim, kBits[own() % 3], own() % 2 == 0, 1000);
       check_segments(c, other, own, label);
+      check_xtr(c, own, 1 + own() % 40, label);
       check_decoding(c, own, label);
       check_products(c, own, label);
       check_clusters(own, dim, label);
@@ -424,6 +484,7 @@ int main(int argc, char** argv) {
         Collection other;
         fill(other, rng, 6, dim, 4, dim % 4 != 3, 1000);
         check_segments(c, other, rng, label);
+        for (const std::size_t tokens : {1u, 16u, 37u}) check_xtr(c, rng, tokens, label);
         check_decoding(c, rng, label);
         check_products(c, rng, label);
       }

@@ -142,6 +142,35 @@ void compare(const std::string& path, Dtype dtype, std::size_t dim, std::mt19937
   }
 }
 
+// With every token retrieved, XTR's score is the mean MaxSim; with one, no higher similarity is missed.
+void compare_xtr(const std::string& path, Dtype dtype, std::size_t dim, std::mt19937& rng) {
+  const std::vector<std::int64_t> document_cuts = {0, 0, 1, 3, 14, 26, 51, 200, 231};
+  const std::size_t documents = document_cuts.size() - 1;
+  for (const std::int64_t tokens : {0, 1, 5, 17, 33}) {
+    const Matrix q = random_matrix(rng, dtype, static_cast<std::size_t>(tokens), dim);
+    const Matrix x = random_matrix(rng, dtype, 231, dim);
+    const std::int64_t begin = 0;
+    const Ranges q_range{&begin, &tokens, 1};
+    const Ranges x_ranges{document_cuts.data(), document_cuts.data() + 1, documents};
+    std::vector<float> scores(documents);
+    std::vector<float> xtr(documents);
+    score_grid(q.tokens, q_range, x.tokens, x_ranges, scores.data(), nullptr, 0);
+    for (const bool impute : {true, false}) {
+      check(xtr_grid(q.tokens, q_range, x.tokens, x_ranges, 231, impute, xtr.data()).finite(), path + " XTR: not finite");
+      for (std::size_t d = 0; d < documents; ++d) {
+        const double mean = static_cast<double>(scores[d]) / static_cast<double>(std::max<std::int64_t>(tokens, 1));
+        check(xtr[d] == mean || std::abs(xtr[d] - mean) < 1e-5 * (1.0 + std::abs(mean)), path + " XTR differs from MaxSim");
+      }
+    }
+    xtr_grid(q.tokens, q_range, x.tokens, x_ranges, 1, true, xtr.data());
+    const float best = *std::max_element(xtr.begin(), xtr.end());
+    for (std::size_t d = 0; d < documents; ++d) {
+      const double mean = static_cast<double>(scores[d]) / static_cast<double>(std::max<std::int64_t>(tokens, 1));
+      check(mean <= static_cast<double>(best) + 1e-4 * (1.0 + std::abs(mean)), path + " XTR misses the most similar token");
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -152,7 +181,10 @@ int main() {
     use(path);
     const int before = failures;
     for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16, Dtype::i8}) {
-      for (const std::size_t dim : {1, 2, 3, 5, 16, 31, 48, 96, 128, 129}) compare(path, dtype, dim, rng);
+      for (const std::size_t dim : {1, 2, 3, 5, 16, 31, 48, 96, 128, 129}) {
+        compare(path, dtype, dim, rng);
+        compare_xtr(path, dtype, dim, rng);
+      }
     }
     std::printf("%s: %s\n", path.c_str(), failures == before ? "ok" : "FAILED");
     if (failures == before) ++passed;

@@ -42,10 +42,10 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 )
 @click.option(
     "--mode",
-    type=click.Choice(["late", "bm25", "hybrid"]),
+    type=click.Choice(["late", "bm25", "hybrid", "xtr"]),
     default="late",
     show_default=True,
-    help="Rank by late interaction, by BM25, or by both.",
+    help="Rank by late interaction, by BM25, by both, or by the tokens that XTR retrieves.",
 )
 @click.option(
     "--min-score",
@@ -63,6 +63,11 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
     type=float,
     help="Share of the exact best documents to find, such as 0.9 or 0.999; 0.99 unless given. More takes longer.",
 )
+@click.option(
+    "--k-token",
+    type=click.IntRange(min=1),
+    help="With --mode xtr, tokens that every query token retrieves: at least -k, 1000 unless given.",
+)
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
 @click.option("--verbose", is_flag=True, help="Also print the stages of the search, with counts and times.")
 @json_option
@@ -76,6 +81,7 @@ def search(
     group_by: GroupBy | None,
     where: dict[str, Any] | None,
     recall: float | None,
+    k_token: int | None,
     exact: bool,
     verbose: bool,
     json_file: str | None,
@@ -104,7 +110,15 @@ def search(
             check_where(where, one.stats().filterable)
         try:
             options = SearchOptions(
-                k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by, recall=recall
+                k,
+                where,
+                mode,
+                exact,
+                offset=offset,
+                min_score=min_score,
+                group_by=group_by,
+                recall=recall,
+                k_token=k_token,
             )
             answer = search_several(opened, text, options)
         except ValueError as error:
@@ -126,6 +140,7 @@ def search(
         "min_score": min_score,
         "group_by": group_by,
         "recall": recall,
+        "k_token": k_token,
         "where": where,
     }
     searched = dict(zip(paths, results, strict=True))

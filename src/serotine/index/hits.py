@@ -43,7 +43,8 @@ class Hit:
         text: its text, or None where only vectors were added.
         metadata: the metadata it was added with.
         score_per_token: MaxSim divided by the number of query vectors: at most 1 where vectors have length 1, and
-            comparable between queries. None in mode "bm25", and where a hit of mode "hybrid" has no vectors.
+            comparable between queries; in mode "xtr" of its score. None in mode "bm25", and where a hit of mode
+            "hybrid" has no vectors.
         other_passages: with ``group_by="document"``, number of further passages of its document among those ranked.
 
     >>> hit = Hit("apple", 1.5, "A fruit.", {"lang": "en"})
@@ -97,7 +98,7 @@ class SearchStats:
         plan: the stages used: "flat" scores float16 vectors of every document; "scan" reads every document's
             centroids, "probe" the posting lists of the best centroids, and both score the best documents over their
             codes and then their vectors; "direct" starts with the codes, because a filter leaves few documents;
-            "bounds" is the exact search; "bm25" is lexical.
+            "bounds" is the exact search; "bm25" is lexical; "xtr" retrieves tokens by their codes.
         documents: number of documents that pass the filter, if any.
         tokens: number of document tokens scored over codes or vectors.
         counts: number of documents scored by each stage.
@@ -106,7 +107,7 @@ class SearchStats:
         best_score_per_token: highest `Hit.score_per_token` of any document ranked, also of those below `min_score`;
             None where none has one.
         candidates: effort of the late search: number of documents it was to score over their codes; None for an exact
-            search, and in mode "bm25".
+            search, and in modes "bm25" and "xtr".
         expected_recall: the share of the exact hits that searches of this effort find, as measured on this index (see
             `Index.tune`); 1 where every document was scored exactly; None where it was not measured.
         recall_lower_bound: its lower bound at 95%, one-sided.

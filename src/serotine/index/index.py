@@ -385,6 +385,7 @@ class Index(Upkeep):
         min_score: float | None = None,
         group_by: GroupBy | None = None,
         recall: float | None = None,
+        k_token: int | None = None,
     ) -> Hits:
         """Return the k best documents for a query.
 
@@ -392,25 +393,22 @@ class Index(Upkeep):
             query: a text, or its token vectors, float (tokens, dim).
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/indexes.md lists the operators.
-            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both; "late" becomes "hybrid", as `Hits.warnings`
-                then says, where more than 20% of the query, or of most of the documents that it finds, is outside the
-                encoder's vocabulary.
+            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both, "xtr" by retrieved tokens (see `k_token`);
+                "late" becomes "hybrid", as `Hits.warnings` then says, where more than 20% of the query, or of most of
+                the documents that it finds, is outside the encoder's vocabulary.
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
-            weights: of the late and of the lexical ranking in "hybrid"; equal unless given, but where the encoder does
-                not know the query or what it finds, the late ranking has the weight of what is known.
-            candidates: for experts, instead of `recall`: number of documents scored over their codes; more find more of
-                the exact answer.
+            weights: of the late and of the lexical ranking in "hybrid"; unless given, equal, or what the encoder knows
+                of the query or of what it finds for the late one.
+            candidates: for experts, instead of `recall`: number of documents scored over their codes.
             offset: number of the best hits to skip, for paging: the k after them are returned.
-            min_score: lowest `Hit.score_per_token` of a hit, between 0 and 1 where the encoder's vectors have length 1:
-                a search that nothing fits then returns no hits, and `Hits.stats` says how many were below.
-                docs/indexes.md says how to choose it.
-            group_by: "document" returns one hit per document, its best passage, where long texts were cut into
-                passages.
+            min_score: lowest `Hit.score_per_token` of a hit; `Hits.stats` counts those below. See docs/indexes.md.
+            group_by: "document" returns one hit per document, its best passage.
             recall: the share of the exact k best that the search is to find, above 0 and at most 1; 0.99 unless
-                given. The least effort that keeps it is chosen from what `tune` measured on this index, and
-                `Hits.stats` says what is expected of it; docs/indexes.md says how it is measured.
+                given. The least effort that keeps it is chosen from what `tune` measured; see docs/indexes.md.
+            k_token: in mode "xtr" (Lee et al. 2023), tokens that every query token retrieves, at least as many as hits;
+                1,000 unless given. Only these make scores and hits; no recall is promised. docs/indexes.md has more.
 
         Returns:
             The hits, best first; on a tie the document added first.
@@ -438,7 +436,9 @@ class Index(Upkeep):
         >>> [hit.id for hit in green], green.certificate.exact
         (['pear'], True)
         """
-        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by, recall)
+        options = SearchOptions(
+            k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by, recall, k_token
+        )
         return self._search([query], options)[0]
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:

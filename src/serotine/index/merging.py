@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from serotine.index.hits import Hits
 from serotine.index.search import RANK_OFFSET, Mode
@@ -27,10 +28,10 @@ class MergedHit:
 def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]:
     """Return the hits of several indexes for one query, best first by their score among all.
 
-    MaxSim scores of one encoder are comparable, and are the scores. Scores by words depend on the index: they become
-    1 / (60 + rank in it), and so do those of different encoders, or where only some of the searches became hybrid. The
-    score of a hybrid search is fused from ranks already. Equal scores are in the order of MaxSim per query token, where
-    there is one encoder.
+    MaxSim scores of one encoder are comparable, and are the scores. Scores by words, and by XTR, depend on the index:
+    they become 1 / (60 + rank in it), and so do those of different encoders, or where only some of the searches became
+    hybrid. The score of a hybrid search is fused from ranks already. Equal scores are in the order of MaxSim per query
+    token, where there is one encoder.
 
     Args:
         results: the hits of every index; of one, they keep order and scores.
@@ -64,6 +65,6 @@ def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]
 
 
 def _kind(hits: Hits) -> Mode:
-    if hits.stats.plan == "bm25":
-        return "bm25"
+    if hits.stats.plan in ("bm25", "xtr"):
+        return cast("Mode", hits.stats.plan)
     return "hybrid" if "bm25" in hits.stats.plan else "late"

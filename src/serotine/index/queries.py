@@ -71,12 +71,12 @@ class QueryEncoder:
 
 
 def query_texts(queries: Sequence[Query], mode: Mode) -> list[str | None]:
-    """Return the validated text of every query, or None for vectors, which only mode "late" accepts."""
+    """Return the validated text of every query, or None for vectors, which modes "late" and "xtr" accept."""
     texts = [query if isinstance(query, str) else None for query in queries]
     for text, query in zip(texts, queries, strict=True):
         if text is not None:
             validate_query(text)
-        elif mode != "late":
+        elif mode not in ("late", "xtr"):
             raise wrong_type(
                 "query", worded(f'a string with mode="{mode}"', http=f'a string in the mode "{mode}"'), query
             )

@@ -67,7 +67,8 @@ def _search(searches: Sequence[OpenSearch], query: str, options: SearchOptions) 
     # A query that the encoder does not know is ranked by words already.
     is_checked = options.mode != "bm25" and not any(hits.has_unknown_text for hits in results)
     if is_checked and any(opened.documents.has_unknown() for opened in searches):
-        by_maxsim = results if options.mode == "late" else search(replace(options, mode="late", offset=0, weights=None))
+        is_late = options.mode in ("late", "xtr")
+        by_maxsim = results if is_late else search(replace(options, mode="late", offset=0, weights=None))
         page = merge_hits(by_maxsim, one_encoder=one_encoder)[: options.k]
         scripts = [
             opened.documents.unknown_scripts([by_maxsim[i][hit.position].id for hit in page if hit.result == i])

@@ -25,6 +25,7 @@ from serotine.index.search import (
 )
 from serotine.index.shard import RankRequest, ShardRankings, ShardRows
 from serotine.index.store import Row, WordStatistics, merged_statistics
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,14 @@ class ShardedDocuments:
         return object()
 
     def view(self, options: SearchOptions, *, lenient: bool) -> ShardedView:
-        """See `Documents`; every shard answers for one state of its own."""
+        """See `Documents`; every shard answers for one state of its own.
+
+        Raises:
+            ValueError: the mode is "xtr", whose scores depend on which tokens a whole index has.
+        """
+        if options.mode == "xtr":
+            fix = worded('use mode="late"', http='use "late"', command="use --mode late")
+            raise ValueError(f"mode: xtr searches one index, got one in shards; {fix}")
         return ShardedView(self, options)
 
     def unknown_scripts(self, ids: Sequence[str]) -> dict[str, str]:

@@ -19,8 +19,8 @@
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
 `score` and `top_k` are for everyday use; `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores`
-fit the losses of sentence-transformers and PyLate; `xtr_scores` is the objective of XTR. `capabilities`, `use` and
-`set_num_threads` show and set the instruction set and the number of threads.
+fit the losses of sentence-transformers and PyLate; `score_xtr` and `xtr_scores` are those of XTR. `capabilities`, `use`
+and `set_num_threads` show and set the instruction set and the number of threads.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from serotine.maxsim.runtime import (
     use,
 )
 from serotine.maxsim.scoring import score, top_k
+from serotine.maxsim.xtr import score_xtr
 
 if TYPE_CHECKING:
     from serotine.maxsim.torch import (
@@ -73,6 +74,7 @@ __all__ = [
     "score_pairs_packed",
     "score_pairs_packed_train",
     "score_pairs_packed_with_argmax",
+    "score_xtr",
     "set_num_threads",
     "top_k",
     "use",

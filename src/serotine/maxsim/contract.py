@@ -133,6 +133,13 @@ def packed(value: object, name: str, item_offsets: object, offsets_name: str, sc
     return Tokens(*matrix(array, name, scales), bounds[:-1], bounds[1:], name)
 
 
+def one_query(value: object, scales: object) -> Tokens:
+    """Return the tokens of the argument `query`, shape (query tokens, dim)."""
+    array = vectors(value, "query", "(query tokens, dim)", 2)
+    begin = np.zeros(1, dtype=np.int64)
+    return Tokens(*matrix(array, "query", scales), begin, begin + array.shape[0], "query")
+
+
 def lengths_to_ranges(lengths: Ints, stride: int) -> tuple[Ints, Ints]:
     """Return the begin and end rows of padded items, `stride` rows apart."""
     begin = np.arange(lengths.size, dtype=np.int64) * stride

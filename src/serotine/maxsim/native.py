@@ -112,3 +112,15 @@ def top_k(
     )  # fmt: skip
     _raise_nonfinite(nonfinite, queries.name, documents.name, allow_nonfinite)
     return scores, numbers
+
+
+def xtr(queries: Tokens, documents: Tokens, k_token: int, *, impute: bool) -> Floats:
+    """Return the XTR scores of every query with every document: float32 (queries, documents)."""
+    scores = np.empty((queries.begin.size, documents.begin.size), dtype=np.float32)
+    nonfinite = _core.xtr_grid(
+        queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
+        documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
+        k_token, impute, scores,
+    )  # fmt: skip
+    _raise_nonfinite(nonfinite, queries.name, documents.name, False)
+    return scores

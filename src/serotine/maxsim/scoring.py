@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _query(query: object, scales: object) -> Tokens:
-    array = contract.vectors(query, "query", "(query tokens, dim)", 2)
-    begin = np.zeros(1, dtype=np.int64)
-    return Tokens(*contract.matrix(array, "query", scales), begin, begin + array.shape[0], "query")
-
-
 @also_torch
 def score(
     query: Array,
@@ -59,7 +53,7 @@ def score(
     >>> score(query, documents[1])
     1.5
     """
-    q = _query(query, query_scales)
+    q = contract.one_query(query, query_scales)
     if document_offsets is not None:
         d = _packed(documents, document_offsets, document_scales)
         contract.check_same_kind(q, d, strict=False)

@@ -21,7 +21,7 @@ from serotine.index.store import Row, Store
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """The rankings of one query: of MaxSim, unless the mode is "bm25", and of BM25, unless it is "late"."""
+    """The rankings of one query: of MaxSim or XTR, unless the mode is "bm25"; of BM25, if it is that or "hybrid"."""
 
     late: Ranking | None
     lexical: Ranking | None
@@ -132,7 +132,7 @@ class StoredView:
         A document replaced in between would be missed, or returned under both its numbers.
         """
         mode = self._options.mode
-        reads_both = mode == "hybrid" or (mode == "late" and self._matching is not None)
+        reads_both = mode == "hybrid" or (mode != "bm25" and self._matching is not None)
         return reads_both and not self._lenient and self._store.snapshot() is not self.snapshot
 
     def rank(
@@ -140,7 +140,7 @@ class StoredView:
     ) -> list[Rankings] | None:
         """See `View`."""
         lexical: list[Ranking | None] = [None] * len(texts)
-        if self._options.mode != "late":
+        if self._options.mode in ("bm25", "hybrid"):
             lexical = [self._lexical(text or "", depth) for text in texts]
         late: Sequence[Ranking | None] = self.late(depth, vectors) if vectors else [None] * len(texts)
         if self.overtaken:
@@ -148,7 +148,9 @@ class StoredView:
         return [Rankings(*pair) for pair in zip(late, lexical, strict=True)]
 
     def late(self, depth: int, vectors: Sequence[NDArray[np.float32]]) -> list[Ranking]:
-        """Return the rankings of MaxSim."""
+        """Return the rankings of MaxSim, or of XTR in that mode."""
+        if self._options.mode == "xtr":
+            return plan.rank_xtr(self.snapshot, vectors, self._options.retrieved_tokens(depth), depth, self._matching)
         effort = choose_effort(self._options, depth, self.snapshot.calibration)
         return plan.rank(self.snapshot, vectors, effort, depth, self._matching)
 

@@ -11,12 +11,15 @@ import numpy as np
 from serotine.errors import check_flags, invalid, not_one_of, wrong_type
 from serotine.wording import worded
 
-Mode = Literal["late", "bm25", "hybrid"]
+Mode = Literal["late", "bm25", "hybrid", "xtr"]
 Fusion = Literal["rrf", "sum"]
 GroupBy = Literal["document"]
 
 # The share of the exact hits that a search is to find, unless it says otherwise.
 DEFAULT_RECALL = 0.99
+# Tokens that a query token retrieves in mode "xtr", unless the search says otherwise: with 100, three of five
+# collections lose several points of nDCG@10 (benchmarks/xtr.py).
+_DEFAULT_K_TOKEN = 1_000
 # More documents than an index can have; their sums and multiples fit the core's 64 bits.
 _MAX_COUNT = 2**40
 
@@ -28,7 +31,7 @@ class SearchOptions:
     Attributes:
         k: number of hits.
         where: filter on metadata, or None for every document.
-        mode: which rankings: "late", "bm25" or "hybrid".
+        mode: which rankings: "late", "bm25", "hybrid" or "xtr".
         exact: whether to prove the answer.
         fusion: how "hybrid" joins its two rankings.
         weights: of the late and the lexical ranking; None for equal ones, except where the encoder does not know the
@@ -38,6 +41,7 @@ class SearchOptions:
         min_score: lowest `Hit.score_per_token` of a hit, or None for any.
         group_by: "document" for one hit per document, its best passage; None for every passage.
         recall: share of the exact hits to find; None for 0.99, unless `candidates` or `exact` decides.
+        k_token: tokens that every query token retrieves in mode "xtr"; None for 1,000, or more where the hits are more.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -54,11 +58,16 @@ class SearchOptions:
     min_score: float | None = None
     group_by: GroupBy | None = None
     recall: float | None = None
+    k_token: int | None = None
 
     @property
     def depth(self) -> int:
         """Number of hits to rank: those returned and those skipped."""
         return self.k + self.offset
+
+    def retrieved_tokens(self, depth: int) -> int:
+        """Return how many tokens a query token retrieves in mode "xtr" to rank `depth` documents."""
+        return max(self.k_token or _DEFAULT_K_TOKEN, depth)
 
     def keywords(self, **replaced: Any) -> SearchKeywords:
         """Return the options other than `k` as keyword arguments of `Index.search`, some of them replaced."""
@@ -88,6 +97,7 @@ class SearchOptions:
         if self.recall is not None:
             object.__setattr__(self, "recall", _number("recall", self.recall))
             self._validate_recall(self.recall)
+        self._validate_xtr()
         if self.where is not None and not isinstance(self.where, Mapping):
             raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
         weights = self.weights
@@ -96,6 +106,18 @@ class SearchOptions:
         if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
             raise invalid("weights", "two numbers of at least 0, not both 0", weights)
 
+    def _validate_xtr(self) -> None:
+        if self.mode == "xtr" and self.candidates is not None:
+            raise _needs_mode("candidates", ("late", "hybrid"), self.mode)
+        if self.k_token is None:
+            return
+        object.__setattr__(self, "k_token", _count("k_token", self.k_token))
+        if self.mode != "xtr":
+            raise _needs_mode("k_token", ("xtr",), self.mode)
+        if self.k_token < self.depth:
+            hits = f"k ({self.k})" if not self.offset else f"k + offset ({self.depth})"
+            raise ValueError(f"k_token: must be at least {hits}, got {self.k_token}; raise it")
+
     def _validate_recall(self, recall: float) -> None:
         if not 0 < recall <= 1:
             raise invalid("recall", "above 0 and at most 1", recall)
@@ -103,7 +125,7 @@ class SearchOptions:
             if value:
                 given = worded(f"{name}={value}", http="both")
                 raise ValueError(f"recall: cannot be used with {name}, got {given}; drop one of the two")
-        if self.mode == "bm25":
+        if self.mode in ("bm25", "xtr"):
             raise _needs_mode("recall", ("late", "hybrid"), self.mode)
 
 
@@ -120,12 +142,14 @@ class SearchKeywords(TypedDict, total=False):
     min_score: float | None
     group_by: GroupBy | None
     recall: float | None
+    k_token: int | None
 
 
 def _needs_mode(name: str, modes: Sequence[str], mode: str, why: str = "") -> ValueError:
     needed = worded(
         f"mode={' or '.join(_quoted(mode) for mode in modes)}, got mode={mode!r}",
         http=f"the mode {' or '.join(_quoted(mode) for mode in modes)}, got {_quoted(mode)}",
+        command=f"--mode {' or '.join(modes)}, got --mode {mode}",
     )
     return ValueError(f"{name}: needs {needed}{why}; drop one of the two")
 

@@ -57,7 +57,7 @@ class Ranking:
         tokens: number of document tokens scored over codes or vectors.
         milliseconds: wall time of each stage.
         certificate: the proof of an exact search.
-        late: MaxSim by document number, of the documents whose vectors were scored.
+        late: MaxSim by document number, of the documents whose vectors were scored; in mode "xtr" the score.
         effort: of the late search.
     """
 
@@ -89,6 +89,59 @@ def rank(
         matching: document numbers that pass the filter, ascending, or None without a filter.
     """
     views = list(snapshot.segments.values())
+    bits = min((view.segment.bits for view in views if view.segment.codes is not None), default=4)
+    results, documents = _search(snapshot, queries, _stages(effort, depth, bits), matching)
+    has_vectors = all(view.segment.vectors is not None for view in views)
+    return [_ranking(result, documents, effort, has_vectors=has_vectors) for result in results]
+
+
+def rank_xtr(
+    snapshot: Snapshot,
+    queries: Sequence[NDArray[np.float32]],
+    k_token: int,
+    depth: int,
+    matching: NDArray[np.int64] | None,
+) -> list[Ranking]:
+    """Rank the `depth` best documents that have a retrieved token by XTR (Lee et al. 2023, arXiv 2304.01982).
+
+    Args:
+        snapshot: the state to search.
+        queries: float32 (tokens, dim) each.
+        k_token: tokens that every query token retrieves.
+        depth: number of documents to rank.
+        matching: document numbers that pass the filter, ascending, or None without a filter.
+    """
+    options = _core.SearchOptions(
+        k=depth, refined=0, candidates=0, rescored=0, postings=0, exact=False, k_token=k_token
+    )
+    rankings = []
+    results, documents = _search(snapshot, queries, options, matching)
+    for result in results:
+        counts, times = _work(result.report)
+        late = dict(zip(result.numbers, result.scores, strict=True))
+        rankings.append(
+            Ranking(
+                result.scores,
+                result.numbers,
+                "xtr",
+                {"allowed": documents, **counts},
+                result.report.tokens,
+                times,
+                None,
+                late,
+            )
+        )
+    return rankings
+
+
+def _search(
+    snapshot: Snapshot,
+    queries: Sequence[NDArray[np.float32]],
+    options: _core.SearchOptions,
+    matching: NDArray[np.int64] | None,
+) -> tuple[list[_core.SearchResult], int]:
+    """Return the core's results, and the number of documents that were allowed."""
+    views = list(snapshot.segments.values())
     masks = [view.allowed(matching) for view in views]
     searched = [
         (view.segment.core, mask)
@@ -102,14 +155,20 @@ def rank(
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)
     np.cumsum([len(query) for query in queries], out=offsets[1:])
     results = _core.search(
-        np.concatenate(queries),
-        offsets,
-        [core for core, _ in searched],
-        [mask for _, mask in searched],
-        _stages(effort, depth, min((view.segment.bits for view in views if view.segment.codes is not None), default=4)),
+        np.concatenate(queries), offsets, [core for core, _ in searched], [mask for _, mask in searched], options
     )
-    has_vectors = all(view.segment.vectors is not None for view in views)
-    return [_ranking(result, documents, effort, has_vectors=has_vectors) for result in results]
+    return results, documents
+
+
+def _work(report: _core.SearchReport) -> tuple[dict[str, int], dict[str, float]]:
+    """Return the number of documents that each stage scored, and its milliseconds."""
+    counts = {}
+    times = {}
+    for stage in ("centroids", "residuals", "codes", "vectors"):
+        if count := getattr(report, f"by_{stage}"):
+            counts[stage] = count
+            times[stage] = getattr(report, f"{stage}_ms")
+    return counts, times
 
 
 def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_vectors: bool) -> Ranking:
@@ -118,17 +177,12 @@ def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_
     scores, numbers, report = result.scores[:count], result.numbers[:count], result.report
     exact = effort.candidates is None
     certificate = _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None
-    counts = {"allowed": documents}
-    times = {}
-    for stage in ("centroids", "residuals", "codes", "vectors"):
-        if count := getattr(report, f"by_{stage}"):
-            counts[stage] = count
-            times[stage] = getattr(report, f"{stage}_ms")
+    counts, times = _work(report)
     return Ranking(
         scores,
         numbers,
         _plan(report, exact=exact),
-        counts,
+        {"allowed": documents, **counts},
         report.tokens,
         times,
         certificate,

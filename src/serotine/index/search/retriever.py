@@ -46,7 +46,7 @@ class Retriever:
         Args:
             options: options of all the queries.
             vectors: token vectors of every query; empty in mode "bm25".
-            texts: text of every query, or None where there is none, as only mode "late" allows.
+            texts: text of every query, or None where there is none, as modes "late" and "xtr" allow.
             encoding: milliseconds that encoding took per query.
 
         Raises:

@@ -6,12 +6,13 @@ token is that of its best retrieved token. Only these similarities have gradient
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from serotine.errors import check_count, check_flags
-from serotine.maxsim.torch.checks import check_vectors, raise_nonfinite
+from serotine.maxsim.torch.checks import check_offsets, check_offsets_shape, check_vectors, raise_nonfinite
 from serotine.maxsim.torch.colbert import dense_and_mask
 
 if TYPE_CHECKING:
@@ -79,6 +80,37 @@ def xtr_scores(
     scores = similarities.where(counted, 0.0).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
     empty = ~document_mask.any(dim=1) & query_mask.any(dim=1)[:, None]
     return scores.masked_fill(empty, -torch.inf)
+
+
+def score_xtr(
+    query: Tensor, documents: Tensor, document_offsets: Tensor, k_token: int, *, impute: bool = True
+) -> Tensor:
+    """Return the XTR scores of one query with all documents; gradients flow to both.
+
+    Args:
+        query: [query tokens, D], floating.
+        documents: [T, D], the documents' tokens one after another; another floating dtype is converted.
+        document_offsets: [documents + 1] int32 or int64 within [0, T], never decreasing.
+        k_token: tokens that every query token retrieves; all where the documents have fewer.
+        impute: score with imputed similarities, see `xtr_scores`.
+
+    Returns:
+        float32 [documents].
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as `xtr_scores`, and for wrong offsets.
+    """
+    if query.dim() != 2:
+        raise ValueError(f"query: must have shape (query tokens, D), got {tuple(query.shape)}")
+    if documents.dim() != 2:
+        raise ValueError(f"documents: must have shape (tokens, D), got {tuple(documents.shape)}")
+    check_offsets_shape("document_offsets", document_offsets, query.device)
+    check_offsets("document_offsets", document_offsets, documents.shape[0])
+    common = torch.promote_types(documents.dtype, query.dtype)
+    parts = [documents[first:last].to(common) for first, last in itertools.pairwise(document_offsets.tolist())]
+    if not parts:
+        return query.new_zeros(0, dtype=torch.float32)
+    return xtr_scores(query[None].to(common), parts, k_token=k_token, impute=impute)[0]
 
 
 def _best_retrieved(rows: Tensor, document_mask: Tensor, k_token: int, *, impute: bool) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,7 @@ class SearchBody(SearchOptions):
     offset: Annotated[int, Field(ge=0)] = 0
     min_score: Annotated[float | None, Field(allow_inf_nan=False, examples=[0.6])] = None
     recall: Annotated[float | None, Field(gt=0, le=1, examples=[0.99])] = None
+    k_token: Annotated[int | None, Field(ge=1, examples=[1000])] = None
     explain: bool = False
 
 

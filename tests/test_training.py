@@ -200,6 +200,21 @@ def test_the_cached_loss_equals_the_plain_loss(tiny: Path, workspace: Path) -> N
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
+def test_xtr_is_learned(tiny: Path, workspace: Path) -> None:
+    """Scores count the tokens that a batch's query tokens retrieve; all of them give the mean MaxSim."""
+    stage = {"name": "xtr", "sources": ["animals"], "steps": 30, "batch_size": 8, "learning_rate": 5e-3}
+    stage |= {"temperature": 0.05, "k_token": 24, "checkpoint_every": 30}
+    train(load_recipe(recipe(workspace, tiny, dropout=0, stages=[stage])))
+    curve = [loss for _, loss in losses(workspace / "run")]
+    assert np.mean(curve[-5:]) < 0.9 * np.mean(curve[:5])
+    first = {}
+    for k_token in (4, 10**6):
+        short = stage | {"steps": 1, "k_token": k_token}
+        train(load_recipe(recipe(workspace, tiny, output=f"first{k_token}", dropout=0, stages=[short])))
+        first[k_token] = losses(workspace / f"first{k_token}")[0][1]
+    assert abs(first[4] - first[10**6]) > 1e-4
+
+
 def test_the_initial_head_preserves_similarities(tiny: Path, workspace: Path) -> None:
     """At full dimension, the initial model's similarities equal the backbone's."""
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8, "learning_rate": 0.0}]

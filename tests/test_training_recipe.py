@@ -79,6 +79,11 @@ def stage(**change: Any) -> dict[str, Any]:
             stage(objective="distillation", documents_per_query=4, mini_batch_size=8),
             r"stages\[0\].mini_batch_size: applies to",
         ),
+        (stage(k_token=-1), r"stages\[0\].k_token: must be at least 0, got -1"),
+        (
+            stage(objective="distillation", documents_per_query=4, k_token=64),
+            r"stages\[0\].k_token: applies to contrastive stages only; remove it",
+        ),
         (stage(topics=8), r"stages\[0\].topics: needs a teacher"),
         (stage(matryoshka_dims=[64]), r"stages\[0\].matryoshka_dims: needs a teacher; set teachers or remove"),
         (stage(teachers=[{"encoder": "x"}]), r"stages\[0\].teachers: applies to distillation stages only"),

@@ -1,12 +1,13 @@
-"""The loss of a stage: sentence-transformers' losses over this package's MaxSim."""
+"""The loss of a stage: sentence-transformers' losses over this package's MaxSim, or XTR's scores."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
 
-from serotine.maxsim import colbert_scores
+from serotine.maxsim import colbert_scores, xtr_scores
 from serotine.training.dataset import LabeledExamples
 from serotine.training.distillation import InBatchDistillation, scaled_kd_scores
 from serotine.training.recipe import Stage
@@ -42,6 +43,7 @@ def build_loss(
             )
             for source, of_source in examples.items()
         }
+    similarity = functools.partial(xtr_scores, k_token=stage.k_token) if stage.k_token else colbert_scores
     if stage.objective == "distillation":
         loss: torch.nn.Module = losses.MultiVectorDistillKLDivLoss(
             model, similarity_fct=scaled_kd_scores, temperature=stage.temperature
@@ -49,7 +51,7 @@ def build_loss(
     elif stage.mini_batch_size:
         loss = losses.CachedMultiVectorMultipleNegativesRankingLoss(
             model,
-            similarity_fct=colbert_scores,
+            similarity_fct=similarity,
             scale=1 / stage.temperature,
             mini_batch_size=stage.mini_batch_size,
             gather_across_devices=stage.gather_across_devices,
@@ -57,7 +59,7 @@ def build_loss(
     else:
         loss = losses.MultiVectorMultipleNegativesRankingLoss(
             model,
-            similarity_fct=colbert_scores,
+            similarity_fct=similarity,
             scale=1 / stage.temperature,
             gather_across_devices=stage.gather_across_devices,
         )

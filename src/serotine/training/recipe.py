@@ -155,6 +155,9 @@ class Stage:
         learning_rate: peak, reached after `warmup_ratio` of the steps, then decaying linearly to 0.
         head_learning_rate: of the projection; None: `learning_rate`.
         temperature: divides MaxSim before the softmax. Distillation scales both scores to 0..1 per list first.
+        k_token: contrastive: scores are XTR's (Lee et al. 2023): every query token retrieves so many tokens of the
+            batch's documents; they are means, so `temperature` should be lower; see `serotine.maxsim.xtr_scores`. 0:
+            MaxSim.
         documents_per_query: contrastive: 1 + hard negatives; distillation: length of a list.
         mini_batch_size: examples encoded at once by the cached loss (GradCache); 0: the whole batch, not cached.
         gather_across_devices: whether devices share their documents as negatives.
@@ -179,6 +182,7 @@ class Stage:
     learning_rate: float = 1e-5
     head_learning_rate: float | None = None
     temperature: float = 1.0
+    k_token: int = 0
     documents_per_query: int = 1
     mini_batch_size: int = 0
     gather_across_devices: bool = False

@@ -45,6 +45,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Stage, "learning_rate"): (0, 1),
     (Stage, "head_learning_rate"): (0, 1),
     (Stage, "temperature"): (1e-4, None),
+    (Stage, "k_token"): (0, None),
     (Stage, "documents_per_query"): (1, None),
     (Stage, "mini_batch_size"): (0, None),
     (Stage, "query_length"): (4, None),
@@ -150,7 +151,7 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
             raise RecipeError(
                 f"{location}.documents_per_query: must be at least 2 for distillation, got {stage.documents_per_query}"
             )
-        for key in ("mini_batch_size", "gather_across_devices"):
+        for key in ("k_token", "mini_batch_size", "gather_across_devices"):
             if getattr(stage, key):
                 raise RecipeError(f"{location}.{key}: applies to contrastive stages only; remove it")
     elif stage.teachers:

@@ -40,6 +40,9 @@ def test_indexing_a_folder_creates_and_updates_an_index(shell: Shell, notes: Pat
     assert "; files: 2 new; total: " in output
     passages = {id_ for id_ in ids() if id_.startswith("notes/a.md#")}
     assert len(passages) > 3
+    cut = "  Texts     cut into passages of at most 64 tokens, about 7 of them shared with the one before; new files"
+    assert cut in shell("info", "i.serotine")
+    assert shell.json("info", "i.serotine")["chunking"] == {"tokens": 64, "overlap": 7, "late": False}
     (notes / "b.txt").unlink()
     (notes / "broken.csv").write_bytes(b"id,te\0xt\n1,a\n")
     (notes / "c.txt").write_text("Evening again")
@@ -57,6 +60,7 @@ def test_indexing_a_folder_creates_and_updates_an_index(shell: Shell, notes: Pat
     assert "0 documents indexed" in output
     assert "files: 2 unchanged, 1 skipped;" in output
     shell("index", "notes", "-o", "i.serotine", "--no-chunk")
+    assert "  Texts     stay whole; new files" in shell("info", "i.serotine")
     assert ids() == {"notes/a.md", "notes/c.txt"}
     shell("verify", "i.serotine")
 

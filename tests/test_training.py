@@ -44,7 +44,7 @@ def test_a_run_from_start_to_finish(tiny: Path, workspace: Path, capfd: pytest.C
     out = capfd.readouterr().out
     assert "animals: 160 of 161 examples (no words in the query: 1)\npairs: 24 steps\n" in out
     # What to do with it is printed last, ready to paste.
-    assert f"{run / 'model'}: done\nNext:\n  serotine model export {run / 'model'} my-encoder --int8\n" in out
+    assert f"{run / 'model'}: done\nNext:\n  serotine model export {run / 'model'} my-encoder --native\n" in out
     report = json.loads((workspace / "report.json").read_text())
     assert report["sources"]["animals"]["remaining"] == 160
     assert json.loads((run / "data.json").read_text())["animals"]["dropped"] == {"no words in the query": 1}

@@ -35,3 +35,10 @@ def test_excluded_words_are_absent(path: Path) -> None:
 def test_python_files_are_short() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in texts() if path.suffix == ".py"}
     assert {path.name: length for path, length in lengths.items() if length > MAX_LINES} == {}
+
+
+def test_the_changelog_of_the_first_release_speaks_of_nothing_earlier() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == 1, "there is an earlier release now: remove this test"
+    earlier = re.compile(r"\b(no longer|any more|used to|not yet before)\b|[;:,] before,|as before\b|seemed lost")
+    assert [line for line in text.splitlines() if earlier.search(line)] == []

@@ -13,6 +13,7 @@ from serotine.coverage import with_wordless_advice
 
 if TYPE_CHECKING:
     from serotine.index import IndexStats
+    from serotine.ingest import Chunking
 
 
 @click.command()
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 def info(index: Path, json_file: str | None) -> None:
     """Describe an index: its documents, encoder, codes and size."""
     from serotine.index import Index
+    from serotine.ingest import recorded_chunking
 
     with Index.open(index, read_only=True) as opened:
-        stats = opened.stats()
-    report(_describe(index, stats), {"path": str(index), **asdict(stats)}, json_file)
+        stats, chunking = opened.stats(), recorded_chunking(opened)
+    values = {"path": str(index), **asdict(stats), "chunking": None if chunking is None else asdict(chunking)}
+    report(_describe(index, stats, chunking), values, json_file)
 
 
-def _describe(path: Path, stats: IndexStats) -> str:
+def _describe(path: Path, stats: IndexStats, chunking: Chunking | None) -> str:
     average = stats.tokens / max(stats.documents, 1)
     lines = [
         f"{path}: {plural(stats.documents, 'document')}",
@@ -39,6 +42,8 @@ def _describe(path: Path, stats: IndexStats) -> str:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
         made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
+    if chunking is not None:
+        lines.append(f"  Texts     {_cut(chunking)}; new files are cut alike, unless options say otherwise.")
     if stats.unfinished:
         lines.append(_unfinished(path, stats))
     lines += [_codes(stats), _searching(stats), *_recall(stats)]
@@ -69,6 +74,14 @@ def _describe(path: Path, stats: IndexStats) -> str:
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
+
+
+def _cut(chunking: Chunking) -> str:
+    if chunking.tokens is None:
+        return "stay whole"
+    shared = f", about {chunking.overlap:,} of them shared with the one before" if chunking.overlap else ""
+    context = ", encoded with the text around them (late chunking)" if chunking.late else ""
+    return f"cut into passages of at most {chunking.tokens:,} tokens{shared}{context}"
 
 
 def _unfinished(path: Path, stats: IndexStats) -> str:

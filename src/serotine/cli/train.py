@@ -82,7 +82,7 @@ def _next_steps(model: Path) -> list[str]:
     folder = shlex.quote(str(model))
     return [
         "Next:",
-        f"  serotine model export {folder} my-encoder --int8",
+        f"  serotine model export {folder} my-encoder --native",
         "  serotine index FOLDER -o my.serotine --encoder my-encoder",
         "  serotine search my.serotine QUERY",
     ]

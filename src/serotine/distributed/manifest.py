@@ -12,6 +12,7 @@ from typing import Any
 from serotine.distributed.placement import HASH
 from serotine.errors import IndexDamagedError, RepositoryError, reason
 from serotine.index import MissingObjectError, Settings, objects_at
+from serotine.wording import worded
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "shards.json"
@@ -78,8 +79,9 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
     try:
         data = objects.read(MANIFEST_NAME)
     except MissingObjectError:
+        writer = worded("`serotine.distributed.build`", http="who runs the server", command="`serotine cluster build`")
         raise NoShardedIndexError(
-            f"{objects.url}: no sharded index (it has no {MANIFEST_NAME}); `serotine.distributed.build` writes one"
+            f"{objects.url}: no sharded index (it has no {MANIFEST_NAME}); {writer} writes one"
         ) from None
     try:
         content = json.loads(data)

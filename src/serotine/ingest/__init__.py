@@ -10,7 +10,7 @@ from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.generated import generated_kind
-from serotine.ingest.ingest import Ingest, previous_chunking, update
+from serotine.ingest.ingest import Ingest, previous_chunking, recorded_chunking, update
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import check_is_no_index, list_files, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
@@ -49,6 +49,7 @@ __all__ = [
     "previous_chunking",
     "read",
     "read_lines",
+    "recorded_chunking",
     "sample_texts",
     "update",
 ]

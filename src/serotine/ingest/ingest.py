@@ -267,6 +267,12 @@ def update(
 
 def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
     """Return how the texts of an index were last cut, or the default for its encoder."""
-    splittings = [] if index is None else [record.splitting for record in index.sources.all().values()]
+    recorded = None if index is None else recorded_chunking(index)
+    return Chunking.of(None, None, encoder) if recorded is None else recorded
+
+
+def recorded_chunking(index: Index) -> Chunking | None:
+    """Return how the texts of an index were last cut, or None where it has none of files."""
+    splittings = [record.splitting for record in index.sources.all().values()]
     last = next((splitting for splitting in reversed(splittings) if splitting != RECORDS), None)
-    return Chunking.of(None, None, encoder) if last is None else Chunking.parse(last)
+    return None if last is None else Chunking.parse(last)

@@ -182,8 +182,8 @@ SECTIONS = (
         "serotine-mini",
         "serotine-mini.json",
         "serotine eval --model default --dense MINILM --bm25 FOLDER... --metrics nDCG@10,R@100 --json",
-        "nDCG@10 in percent of the default encoder as of its release 0.2.0, exact MaxSim; "
-        "[its card](../models/serotine-mini/README.md#arithmetic) has the current release beside it.",
+        "nDCG@10 in percent of the default encoder, release 0.3.0, exact MaxSim; "
+        "[its card](../models/serotine-mini/README.md#results) has earlier releases and significance beside it.",
         page_tables.mini,
     ),
     Section(

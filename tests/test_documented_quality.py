@@ -11,10 +11,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MULTI_CARD, EVALUATION, LANGUAGES, ENCODER = (
+MINI_CARD, MULTI_CARD, EVALUATION, LANGUAGES, ENCODER = (
     (ROOT / name).read_text("utf-8")
-    for name in ("models/serotine-multi/README.md", "docs/evaluation.md", "docs/languages.md", "docs/encoder.md")
-)
+    for name in (
+        "models/serotine-mini/README.md", "models/serotine-multi/README.md", "docs/evaluation.md", "docs/languages.md",
+        "docs/encoder.md",
+    )
+)  # fmt: skip
+# The columns of the card of serotine-mini, by the systems of its results.
+MINI = {
+    "bm25": "BM25", "minilm (pooled)": "MiniLM pooled", "minilm": "MiniLM late, 256 tokens",
+    "minilm-512": "MiniLM late, 512 tokens", "start": "start", "serotine-mini": "serotine-mini 0.3.0",
+    "serotine-mini 0.2.0": "0.2.0, ONNX",
+}  # fmt: skip
+FOUR = ("cranfield", "scifact", "medline", "time")
 Table = dict[str, dict[str, str]]
 
 
@@ -39,7 +49,7 @@ def table(page: str, *columns: str) -> Table:
 
 
 def cells(line: str) -> list[str]:
-    return [cell.strip(" *") for cell in line.strip("|").split("|")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 @pytest.mark.parametrize("part", ["test_sets", "english_held_back"])
@@ -97,3 +107,50 @@ def first_thousand(collection: str) -> str:
 def test_pages_say_which_queries_of_piaf_fr() -> None:
     for page in (MULTI_CARD, LANGUAGES, (ROOT / "docs/benchmarks.md").read_text("utf-8")):
         assert re.search(r"piaf-fr[^|]*first 1,000", page)
+
+
+def mini_figures() -> dict[str, dict[str, float]]:
+    figures: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in results("serotine-mini.json")["results"]:
+        figures[row["system"]][row["collection"]] = 100 * row["metrics"]["nDCG@10"]
+    return figures
+
+
+def test_the_card_of_serotine_mini_has_its_results_and_what_differs() -> None:
+    shown, figures = table(MINI_CARD, *MINI.values()), mini_figures()
+    written = results("serotine-mini.json")["significance"]
+    tested = {(test["system"], test["collection"]): test["p_corrected"] for test in written}
+    assert {test["baseline"] for test in written} == {"serotine-mini"}
+    for system, column in MINI.items():
+        for collection, row in shown.items():
+            if collection == "mean":
+                expected = f"{sum(figures[system][name] for name in FOUR) / 4:.1f}"
+            elif collection in figures[system]:
+                star = " *" if tested.get((system, collection), 1) < 0.05 else ""
+                expected = f"{figures[system][collection]:.1f}{star}"
+            else:
+                expected = ""
+            assert row[column] == expected, (collection, column)
+
+
+def test_the_release_of_serotine_mini_that_is_measured_is_the_one_that_ships() -> None:
+    text = (ROOT / "models/serotine-mini/pyproject.toml").read_text("utf-8")
+    version = re.search(r'^version = "([\d.]+)"', text, re.MULTILINE)
+    assert version is not None
+    assert MINI["serotine-mini"] == f"serotine-mini {version[1]}"
+    assert f"serotine-mini is release {version[1]}" in results("serotine-mini.json")["note"]
+    fingerprints = {
+        row["record"]["fingerprint"]
+        for row in results("serotine-mini.json")["results"]
+        if row["system"] == "serotine-mini" and not row["record"]["options"]
+    }
+    assert len(fingerprints) == 1
+
+
+def test_other_pages_quote_serotine_mini_as_it_is() -> None:
+    figures = mini_figures()["serotine-mini"]
+    for page in (MULTI_CARD, LANGUAGES):
+        rows = table(page, "BM25", "serotine-multi", "serotine-mini")
+        quoted = {name: row["serotine-mini"] for name, row in rows.items() if row["serotine-mini"] and name in figures}
+        assert quoted == {name: f"{figures[name]:.1f}" for name in quoted}
+        assert len(quoted) > 3

@@ -160,3 +160,12 @@ def test_the_recipe_is_valid() -> None:
     assert names - set(stage.bm25_sources) == {"code"}
     assert {"。", "▁(", "؟", "।"} <= set(recipe.tokenization.skiplist)
     assert "▁" not in recipe.tokenization.skiplist
+
+
+def test_the_pages_of_the_demo_are_held_back_from_training() -> None:
+    prepare = script("prepare")
+    pages = load_beir(Path(__file__).parents[1] / "examples" / "languages").documents
+    # "en:common-base64" is "common/base64" in the harvest.
+    commands = {page.partition(":")[2].replace("-", "/", 1) for page in pages}
+    assert len(commands) > 60
+    assert [name for name in commands if not prepare.Concept("tldr", name, {}).held_back] == []

@@ -21,6 +21,7 @@ from serotine import Index
 from serotine.errors import InputFileError
 from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, update
 from serotine.ingest.limits import reading_limits
+from serotine.ingest.readers import pdf as pdf_reader
 from serotine.ingest.readers.parquet_texts import text_bytes
 
 try:
@@ -150,6 +151,19 @@ def test_a_pdf_that_unpacks_to_a_megabyte_is_read(tmp_path: Path, layers: int) -
     assert ingest(tmp_path, "stream.pdf", pdf(content, layers), ReadingLimits()).added == 1
 
 
+def test_pages_that_take_too_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pypdfium2")
+    content = pdf(b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n")
+    # One page, many times.
+    repeated = content.replace(b"/Kids [3 0 R] /Count 1", b"/Kids [3 0 R 3 0 R 3 0 R] /Count 3")
+    monkeypatch.setattr(pdf_reader, "_SECONDS", 2.0)
+    seconds = iter(range(100))
+    monkeypatch.setattr(pdf_reader.time, "thread_time", lambda: next(seconds))
+    assert ingest(tmp_path, "one.pdf", content, ReadingLimits()).added == 1
+    (skipped,) = ingest(tmp_path, "three.pdf", repeated, ReadingLimits()).skipped
+    assert "its first 2 of 3 pages took more than 2 seconds; print it" in skipped.reason
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_pdf_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, layers: int) -> None:
     pytest.importorskip("pypdfium2")
@@ -247,6 +261,7 @@ def test_defaults_are_those_that_the_documentation_states() -> None:
 # An upload's memory is at most this multiple of its record limit, plus what the process has without it.
 MULTIPLE = 40
 LIMIT_MIB = 4
+MULTIPART = b"Subject: a\nContent-Type: multipart/mixed; boundary=b\n\n"
 PARQUET = ("rows", "value", "list", "struct", "groups", "overflow")
 
 
@@ -266,6 +281,8 @@ def bombs(folder: Path) -> dict[str, Path]:
         # Each row takes memory for its id, however short it is.
         "rows.csv.gz": gzip.compress(b"text\n" + b"a\n" * (1 << 20), 1),
         "heading.md": b"# " + b"bat " * (1 << 16) + b"\n\n" + b"## a\n\nowl\n\n" * 15_000,
+        "lines.eml": b"Subject: a\n\n" + b"\n" * (LIMIT_MIB << 20),
+        "parts.eml": MULTIPART + b"--b\nContent-Type: text/plain\n\nx\n" * 30_000,
         "tags.html": b"<p>" * (LIMIT_MIB << 18),
         "paragraphs.docx": docx("<x:p/>" * (4 << 20)),
         "cell.odt": odt(
@@ -347,6 +364,7 @@ _PROGRAM = """
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
         *("array.json.gz", "rows.csv.gz", "heading.md", "tags.html", "paragraphs.docx", "cell.odt", "chapters.epub"),
+        *("lines.eml", "parts.eml"),
         *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in PARQUET),
     ],
 )
@@ -358,6 +376,19 @@ def test_an_upload_costs_a_multiple_of_its_limit(hostile: dict[str, Path], tmp_p
     )
     assert completed.returncode == 0, completed.stderr[-2000:]
     assert "MemoryError" not in completed.stdout
+
+
+def test_parts_of_an_email_are_bounded(tmp_path: Path) -> None:
+    part = b"--b\nContent-Type: text/plain\n\nx\n"
+    assert ingest(tmp_path, "few.eml", MULTIPART + part * 1000, ReadingLimits()).files_added == 1
+    nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (i, i) for i in range(900))
+    for name, content, reason in (
+        ("parts.eml", MULTIPART + part * 20_001, "at most 20,000 parts, and fewer within each other, got 20,001 "),
+        ("levels.eml", b"Subject: a\n" + nested + b"\n" * 200_000, "and 900 boundaries; save its attachments as"),
+        ("lines.eml", MULTIPART + b"\n" * 4_000_001, "an e-mail must have at most 4,000,000 lines, got"),
+    ):
+        (skipped,) = ingest(tmp_path, name, content, ReadingLimits()).skipped
+        assert reason in skipped.reason
 
 
 def test_reading_without_limits_uses_the_defaults(tmp_path: Path) -> None:

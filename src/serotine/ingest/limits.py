@@ -26,7 +26,8 @@ class ReadingLimits:
         stream_bytes: of one compressed stream of a PDF that is not an image, unpacked.
         row_group_bytes: of a row group of Parquet, unpacked.
         unpacked_bytes: of a .gz that is read line by line, unpacked.
-        values: numbers, strings, objects and arrays in one text of JSON; elements and attributes of XML, tags of HTML.
+        values: numbers, strings, objects and arrays in one text of JSON; elements and attributes of XML, tags of HTML,
+            lines of an e-mail.
         expansion: how many times its bytes the rows of a file of records may have together, in characters, where they
             have more than `record_bytes`: formats that store a text once for many rows expand without end. A row
             counts 200 characters at least.

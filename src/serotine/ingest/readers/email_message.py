@@ -14,9 +14,13 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import UTF8, Encoding, decode
 from serotine.ingest.extract import Extract, plain
+from serotine.ingest.limits import reading_limits
 from serotine.ingest.readers.html import read_html
 
 _MAX_PARSED = 1000
+# Parts, of which each takes up to a millisecond, where it is HTML; and lines times boundaries: while it is within parts
+# within parts, it compares every line with all of their boundaries.
+_MAX_PARTS, _MAX_COMPARISONS = 20_000, 100_000_000
 _HEADERS = {"title": "Subject", "author": "From", "to": "To", "message_id": "Message-ID"}
 
 
@@ -65,6 +69,7 @@ def read_eml(data: bytes, name: str) -> Extract:
 
 def parse_message(data: bytes, name: str) -> Message:
     """Parse the bytes of an e-mail; errors as of `read_eml`."""
+    _check_cost(data, name)
     message = email.message_from_bytes(data, policy=_POLICY)
     assert isinstance(message, EmailMessage)  # noqa: S101 - what this policy creates
     if not message.keys():
@@ -77,6 +82,20 @@ def parse_message(data: bytes, name: str) -> Message:
     text = "\n\n".join(body for content, _ in contents if (body := content.strip("\r\n")))
     encoding = next((encoding for _, encoding in contents if encoding.problems or encoding.metadata), Encoding(UTF8))
     return Message(text.replace("\r\n", "\n"), metadata, attachments, encoding)
+
+
+def _check_cost(data: bytes, name: str) -> None:
+    """Raise InputFileError for an e-mail that would take Python's parser minutes, or gigabytes."""
+    lines, limit = data.count(b"\n"), reading_limits().values
+    if lines > limit:
+        raise InputFileError(f"{name}: an e-mail must have at most {limit:,} lines, got {lines:,}; split it")
+    boundaries = data.lower().count(b"boundary")
+    parts = data.count(b"\n--") if boundaries else 0
+    if parts > _MAX_PARTS or lines * boundaries > _MAX_COMPARISONS:
+        raise InputFileError(
+            f"{name}: an e-mail must have at most {_MAX_PARTS:,} parts, and fewer within each other, got {parts:,} "
+            f"and {boundaries:,} boundaries; save its attachments as files"
+        )
 
 
 def _header(message: EmailMessage, header: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,9 @@ _IMAGE = re.compile(rb"/(?:Subtype|S)\s*+/Image\b")
 # Before the word "stream"; and bytes that are unpacked at a time.
 _MAX_DICTIONARY = 2048
 _PIECE = 1 << 16
+# Processor seconds that the pages of a PDF may take, and more for every MiB of it. Pages may share one content, so that
+# many of a small file take seconds each; thousands of ordinary ones take less than a minute.
+_SECONDS, _SECONDS_PER_MIB = 120.0, 20.0
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?")
 
 
@@ -64,7 +68,13 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
             metadata = _metadata(document)
             page_texts: list[str] = []
             length = comments = 0
+            latest = time.thread_time() + _SECONDS + _SECONDS_PER_MIB * len(data) / (1 << 20)
             for number in range(len(document)):
+                if time.thread_time() > latest:
+                    raise InputFileError(
+                        f"{name}: its first {number:,} of {len(document):,} pages took more than "
+                        f"{_SECONDS:.0f} seconds; print it to a PDF again, or split it"
+                    )
                 page_text, page_comments = _page(document, number, name)
                 page_texts.append(_clean(page_text))
                 comments += page_comments

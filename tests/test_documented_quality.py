@@ -154,3 +154,8 @@ def test_other_pages_quote_serotine_mini_as_it_is() -> None:
         quoted = {name: row["serotine-mini"] for name, row in rows.items() if row["serotine-mini"] and name in figures}
         assert quoted == {name: f"{figures[name]:.1f}" for name in quoted}
         assert len(quoted) > 3
+
+
+def test_the_card_has_the_cosine_that_the_command_shows() -> None:
+    spec = json.loads((ROOT / "models/serotine-mini/serotine_mini/model/serotine.json").read_text("utf-8"))
+    assert f"`serotine model info` shows {spec['source_cosine']:.4f}" in MINI_CARD

@@ -94,7 +94,7 @@ def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.f
     offsets = np.arange(documents + 1) * TOKENS
     codes, scales = maxsim.quantize(vectors.astype(np.float32))
     query_codes, query_scales = maxsim.quantize(query)
-    con = duckdb.connect()
+    con = duckdb.connect(config={"allow_unsigned_extensions": True})
     create_table(con, "halves", blob_column(vectors, documents))
     int8_tokens = np.concatenate([codes.view(np.uint8), scales[:, None].view(np.uint8)], axis=1)
     create_table(con, "codes", blob_column(int8_tokens, documents))
@@ -104,9 +104,11 @@ def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.f
     ends = (np.arange(fewer + 1) * TOKENS).astype(np.int32)
     create_table(con, "lists", pyarrow.ListArray.from_arrays(ends, tokens))
     con.execute(f"CREATE TABLE few AS SELECT * FROM lists LIMIT {fewest}")  # noqa: S608
-    int8_con = con.cursor()
-    in_duckdb.register(con, dim=DIM)
-    in_duckdb.register(int8_con, dim=DIM, dtype="int8")
+    int8_con, python, int8_python = con.cursor(), con.cursor(), con.cursor()
+    in_duckdb.register(con, dim=DIM, extension=True)
+    in_duckdb.register(int8_con, dim=DIM, dtype="int8", extension=True)
+    in_duckdb.register(python, dim=DIM, extension=False)
+    in_duckdb.register(int8_python, dim=DIM, dtype="int8", extension=False)
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE halves (id INTEGER PRIMARY KEY, vectors BLOB)")
     db.executemany(
@@ -131,12 +133,24 @@ def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.f
             lambda: in_sql(con, "halves"),
         ),
         Contender(
+            "DuckDB maxsim_topk, float16 blobs, without extension", documents, "maxsim.top_k, float16",
+            lambda: in_sql(python, "halves"),
+        ),
+        Contender(
             "maxsim.top_k, int8", documents, "",
             lambda: library(query_codes, codes, documents, query_scales=query_scales, document_scales=scales),
         ),
         Contender("DuckDB maxsim_topk, int8 blobs", documents, "maxsim.top_k, int8", lambda: in_sql(int8_con, "codes")),
+        Contender(
+            "DuckDB maxsim_topk, int8 blobs, without extension", documents, "maxsim.top_k, int8",
+            lambda: in_sql(int8_python, "codes"),
+        ),
         Contender("maxsim.top_k, float32", fewer, "", lambda: library(query, floats, fewer)),
         Contender("DuckDB maxsim_topk, FLOAT[128][]", fewer, "maxsim.top_k, float32", lambda: in_sql(con, "lists")),
+        Contender(
+            "DuckDB maxsim_topk, FLOAT[128][], without extension", fewer, "maxsim.top_k, float32",
+            lambda: in_sql(python, "lists"),
+        ),
         Contender(
             "DuckDB list_sum, list_max, array_inner_product", fewest, "maxsim.top_k, float32",
             lambda: con.execute(LIST_FUNCTIONS, {"query": query}).fetchall(),

@@ -113,8 +113,8 @@ SECTIONS = (
         "benchmarks/databases.py",
         "The ten best documents of a query with 32 tokens, in SQL and by `maxsim.top_k` on the same vectors: 80 "
         "tokens of 128 dimensions a document. Beside each time, what multiple it is of `maxsim.top_k`'s for as many. "
-        "Errors are against float64. DuckDB copies what it hands over; [Score inside a database](databases.md#speed) "
-        "has the settings that keep memory.",
+        "Errors are against float64. Without the extension, DuckDB copies what it hands over; "
+        "[Score inside a database](databases.md#speed) has the extension, and the settings that keep memory.",
         page_tables.databases,
     ),
     Section(

@@ -18,6 +18,7 @@ from serotine.integrations import pack_vectors
 duckdb = pytest.importorskip("duckdb", reason="needs the extra: pip install 'serotine[duckdb]'")
 pyarrow = pytest.importorskip("pyarrow", reason="needs the extra: pip install 'serotine[duckdb]'")
 from serotine.integrations import duckdb as integration  # noqa: E402
+from serotine.integrations import duckdb_extension  # noqa: E402
 from serotine.integrations.vector_blobs import BlobFormat  # noqa: E402
 
 DIM = 16
@@ -49,10 +50,12 @@ def lists(arrays: list[NDArray[np.float32]], *, fixed: bool, dtype: Any = np.flo
     return pyarrow.ListArray.from_arrays(ends, tokens)
 
 
-@pytest.fixture
-def con() -> Any:
-    connection = duckdb.connect()
-    integration.register(connection)
+@pytest.fixture(params=["python", "extension"])
+def con(request: pytest.FixtureRequest) -> Any:
+    if request.param == "extension" and not duckdb_extension.FILE.is_file():
+        pytest.skip("needs a core that was built with the DuckDB extension, as `make` builds it on Linux")
+    connection = duckdb.connect(config={"allow_unsigned_extensions": request.param == "extension"})
+    assert integration.register(connection) == request.param
     yield connection
     connection.close()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from serotine import maxsim
 from serotine.coverage import warn_about_texts
 from serotine.errors import missing_extra
 from serotine.index import TextEncoder, encode_queries
+from serotine.integrations import duckdb_extension
 from serotine.integrations.arrow_vectors import packed_column, sql_type, with_offsets
 from serotine.integrations.vector_blobs import (
     BlobDtype,
@@ -53,7 +54,8 @@ def register(
     encoder: TextEncoder | str | Path | None = None,
     dim: int | None = None,
     dtype: BlobDtype = "float16",
-) -> None:
+    extension: bool | None = None,
+) -> Literal["extension", "python"]:
     """Add `maxsim`, `maxsim_topk` and, with an encoder, `encode_query` to a connection's SQL.
 
     * ``maxsim(query, document)`` is a FLOAT. Both are `FLOAT[n][]`, `FLOAT[][]` (also of DOUBLE) or BLOB. NULL gives
@@ -65,35 +67,46 @@ def register(
     They are temporary macros of this connection: nothing is written to the database. Call it for every cursor. A
     further call replaces them.
 
+    They call an extension of DuckDB, which reads vectors in place, where the connection was opened with
+    ``config={"allow_unsigned_extensions": True}`` and the build has it (Linux); else functions in Python, for which
+    DuckDB copies every vector. Scores are the same.
+
     Args:
         con: an open connection.
         encoder: an encoder, or the name of one for `serotine.Encoder`.
         dim: dimensions of vectors in BLOBs; the encoder's by default, else those of the query.
         dtype: what BLOBs hold, as `pack_vectors` writes them: "float16", "int8" or "float32".
+        extension: True requires the extension, False uses Python; None takes the extension where it can be loaded.
+
+    Returns:
+        Which of the two `maxsim` calls.
 
     Raises:
-        ValueError: `dim` is not the encoder's, or `dtype` is unknown.
+        ValueError: `dim` is not the encoder's, `dtype` is unknown, or a required extension cannot be loaded.
 
     >>> import duckdb
     >>> from serotine.integrations.duckdb import register
     >>> con = duckdb.connect()
     >>> register(con)
+    'python'
     >>> con.execute("SELECT maxsim([[1, 0], [0, 1]]::FLOAT[2][], [[0.5, 0.25]]::FLOAT[2][])").fetchone()
     (0.75,)
     """
     loaded, blobs = chosen_format(encoder, dim, dtype)
-    suffix = _functions(loaded, blobs).create(con)
-    con.execute(
-        "CREATE OR REPLACE TEMP MACRO maxsim(query, document) AS "
-        f"serotine_maxsim_{suffix}(serotine_query_{suffix}(query), document)"
-    )
+    functions = _functions(loaded, blobs)
+    reason = duckdb_extension.load(con) if extension is not False else "not wanted"
+    if extension and reason:
+        raise ValueError(f"extension: {reason}")
+    expression = functions.create_maxsim(con) if reason else duckdb_extension.maxsim_expression(blobs)
+    con.execute(f"CREATE OR REPLACE TEMP MACRO maxsim(query, document) AS {expression}")
     con.execute(
         "CREATE OR REPLACE TEMP MACRO maxsim_topk(source, vectors, query, k) AS TABLE "
         "SELECT *, maxsim(query, vectors) AS score FROM query_table(source) ORDER BY score DESC NULLS LAST LIMIT k"
     )
     con.execute("DROP MACRO IF EXISTS temp.encode_query")
     if loaded is not None:
-        con.execute(f"CREATE TEMP MACRO encode_query(text) AS serotine_encode_query_{suffix}(text)")
+        con.execute(f"CREATE TEMP MACRO encode_query(text) AS {functions.create_encode_query(con, loaded)}")
+    return "python" if reason else "extension"
 
 
 class _Query:
@@ -149,18 +162,20 @@ class _Functions:
     """The Python side of one set of SQL functions."""
 
     number: int
-    encoder: TextEncoder | None
     blobs: BlobFormat
     queries: _Queries
 
-    def create(self, con: DuckDBPyConnection) -> int:
-        """Create the functions in a connection's database, where they are not; return the number in their names."""
+    def create_maxsim(self, con: DuckDBPyConnection) -> str:
+        """Create the functions in a connection's database, where they are not; return MaxSim of `query`, `document`."""
         _create(con, f"serotine_query_{self.number}", self.query_handles, _HANDLE)
         _create(con, f"serotine_maxsim_{self.number}", self.scores, "FLOAT")
-        if self.encoder is not None:
-            type_ = f"FLOAT[{self.encoder.dim}][]"
-            _create(con, f"serotine_encode_query_{self.number}", _encoded_texts(self.encoder), type_)
-        return self.number
+        return f"serotine_maxsim_{self.number}(serotine_query_{self.number}(query), document)"
+
+    def create_encode_query(self, con: DuckDBPyConnection, encoder: TextEncoder) -> str:
+        """Do the same for the function of texts; return the query of `text`."""
+        name = f"serotine_encode_query_{self.number}"
+        _create(con, name, _encoded_texts(encoder), f"FLOAT[{encoder.dim}][]")
+        return f"{name}(text)"
 
     def query_handles(self, column: pyarrow.ChunkedArray) -> pyarrow.Array:
         """Return the digest of a single query, which is stored; or the vectors of several."""
@@ -348,7 +363,7 @@ def _functions(encoder: TextEncoder | None, blobs: BlobFormat) -> _Functions:
     key = (None if encoder is None else f"{encoder.name} {encoder.fingerprint}", blobs)
     with _known_lock:
         if key not in _known:
-            _known[key] = _Functions(next(_numbers), encoder, blobs, _Queries())
+            _known[key] = _Functions(next(_numbers), blobs, _Queries())
         return _known[key]
 
 

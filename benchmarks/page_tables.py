@@ -313,6 +313,34 @@ def xtr(results: Any) -> Iterator[str]:
         ),
     )
 
+    def search(row: Any) -> str:
+        difference = f"{100 * row['difference']:+.1f}"
+        shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
+        return f"{shown}, {row['recall_at_10']:.3f}, {row['milliseconds']:.2f}"
+
+    yield (
+        '\n`Index.search(mode="xtr")` over an index of these vectors, beside its staged search (`recall=0.99`): '
+        "nDCG@10 in percent, or the difference to the staged search; the share found of the ten best by MaxSim; "
+        "milliseconds per query. A search by XTR promises no recall. Where an index has no codes, both read every "
+        "vector.\n"
+    )
+    yield from _table(
+        ["collection", "codes", "staged search", *(f"{size:,} tokens" for size in sizes)],
+        (
+            [
+                row["collection"],
+                "yes" if row["index"]["coded"] else "no",
+                f"{100 * staged['ndcg_at_10']:.1f}, {staged['recall_at_10']:.3f}, {staged['milliseconds']:.2f}",
+                *map(search, row["index"]["xtr"]),
+            ]
+            for row in results["rows"]
+            if "index" in row
+            for staged in [row["index"]["search"]]
+        ),
+    )
+    if busy := results.get("timed_on"):
+        yield f"\nMilliseconds are of {busy}."
+
 
 def late_chunking(results: Any) -> Iterator[str]:
     """Quality of late chunking and titles beside ordinary passages, by encoder, collection and length."""

@@ -30,3 +30,6 @@ def test_the_container_has_what_the_package_is_built_from() -> None:
     copied = re.findall(r"^COPY (?!--)(.*) /source", (ROOT / "Containerfile").read_text("utf-8"), re.MULTILINE)
     files = {word for line in copied for word in line.split()}
     assert {PROJECT["readme"], "LICENSE", "pyproject.toml", "native", "src"} <= files
+    # Everything else is kept out of the build's context.
+    admitted = re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
+    assert set(admitted) == files

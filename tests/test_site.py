@@ -109,3 +109,14 @@ def test_every_page_of_the_navigation_has_an_entry_of_its_own(site: Path) -> Non
 def test_tables_without_headings_have_no_empty_row(site: Path) -> None:
     assert [page.name for page in site.rglob("*.html") if re.search(r"<tr>\s*<th[^>]*></th>\s*</tr>", text(page))] == []
     assert "<thead>" not in re.findall(r"<h2 id=\"what-it-does\">.*?</table>", text(site / "index.html"), re.DOTALL)[0]
+
+
+def test_a_copied_console_block_is_its_commands(site: Path) -> None:
+    page = text(site / "first-search.html")
+    assert 'href="site.css"' in page
+    assert '<span class="gp">$ </span>' in page
+    # The theme sets it while it reads the text of a block.
+    assert any("data-md-copying" in text(script) for script in (site / "assets").rglob("*.js"))
+    hidden = text(site / "site.css").partition("{")[0]
+    assert "[data-md-copying] .gp" in hidden
+    assert "[data-md-copying] .go" in hidden

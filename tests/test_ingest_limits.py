@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
-from helpers.office_cases import docx, odt, packed
+from helpers.office_cases import PRESENTATION, docx, odt, packed
 
 from serotine import Index
 from serotine.errors import InputFileError
@@ -285,6 +285,7 @@ def bombs(folder: Path) -> dict[str, Path]:
         "parts.eml": MULTIPART + b"--b\nContent-Type: text/plain\n\nx\n" * 30_000,
         "tags.html": b"<p>" * (LIMIT_MIB << 18),
         "paragraphs.docx": docx("<x:p/>" * (4 << 20)),
+        "shapes.pptx": packed(".pptx", slide1=f"<x:sld {PRESENTATION}>{'<x:sp/>' * (2 << 20)}</x:sld>"),
         "cell.odt": odt(
             f'<t:table><t:table-row><t:table-cell t:number-columns-repeated="99"><t:p>{"bat " * (1 << 20)}</t:p>'
             "</t:table-cell></t:table-row></t:table>"
@@ -364,7 +365,7 @@ _PROGRAM = """
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
         *("array.json.gz", "rows.csv.gz", "heading.md", "tags.html", "paragraphs.docx", "cell.odt", "chapters.epub"),
-        *("lines.eml", "parts.eml"),
+        *("lines.eml", "parts.eml", "shapes.pptx"),
         *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in PARQUET),
     ],
 )

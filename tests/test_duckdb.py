@@ -234,6 +234,8 @@ BAD = {
     "maxsim([[1, NULL]]::FLOAT[][], [[1, 2]]::FLOAT[][])": "query: token 0 of row 0 .* has a NULL value; remove it",
     "maxsim([['nan'::FLOAT]], [[1]]::FLOAT[][])": "query: row 0 of a batch of 1 contains NaN or infinity; clean it",
     "maxsim([[1]]::FLOAT[][], [['inf'::FLOAT]])": "document: row 0 of a batch of 1 contains NaN or infinity; clean it",
+    "maxsim([[3e38]]::FLOAT[][], [[3e38]]::FLOAT[][])": "document: row 0 of a batch of 1 overflows float32 in its dot "
+    "product with the query; scale it",
     "maxsim([[1]], [[1]]::FLOAT[][])": r"query: must be FLOAT\[\]\[\], .* or BLOB, got INTEGER\[\]\[\]; cast",
     "maxsim([[1]]::FLOAT[][], [1]::FLOAT[])": r"document: must be .* or BLOB, got FLOAT\[\]; cast it to one of these",
     "maxsim('text', [[1]]::FLOAT[][])": "query: must be .*, got VARCHAR; cast it",
@@ -255,6 +257,16 @@ def test_the_row_in_a_message_counts_nulls(con: Any) -> None:
     con.execute("CREATE TABLE t AS SELECT * FROM (VALUES (NULL), ([[1]]), (NULL), ([[2, 3]])) AS v(vectors)")
     with pytest.raises(duckdb.InvalidInputException, match="token 0 of row 3 of a batch of 4 must have 1 dimensions"):
         con.execute("SELECT maxsim([[1]]::FLOAT[][], vectors::FLOAT[][]) FROM t").fetchall()
+
+
+@pytest.mark.parametrize("query", ["query", "[[3e38]]::FLOAT[][]"])
+def test_an_overflow_names_its_row_and_nothing_that_sql_cannot_pass(con: Any, query: str) -> None:
+    con.execute("CREATE TABLE t (query FLOAT[][], vectors FLOAT[][])")
+    con.execute("INSERT INTO t VALUES (NULL, [[1]]), ([[3e38]], [[1]]), ([[3]], [[1], [3e38]])")
+    message = r"document: row 2 of a batch of 3 overflows float32 in its dot product with the query; scale it"
+    with pytest.raises(duckdb.InvalidInputException, match=message) as caught:
+        con.execute(f"SELECT maxsim({query}, vectors) FROM t").fetchall()  # noqa: S608
+    assert "allow_nonfinite" not in str(caught.value)
 
 
 def test_bad_settings_are_refused(con: Any) -> None:

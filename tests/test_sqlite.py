@@ -133,6 +133,23 @@ def test_bad_blobs_are_refused_with_their_row(con: sqlite3.Connection, kind: str
         sqlite.maxsim_topk(con, "SELECT id, vectors FROM documents", QUERY, 3)
 
 
+def test_an_overflow_names_its_row(con: sqlite3.Connection) -> None:
+    huge = np.full((1, DIM), 1e30, dtype=np.float32)
+    con.executemany(
+        "INSERT INTO documents VALUES (?, ?)",
+        [(1, pack_vectors(QUERY, "float32")), (2, pack_vectors(huge, "float32"))],
+    )
+    fault = r"overflows float32 in its dot product with the query; scale it$"
+    with pytest.raises(ValueError, match=rf"^vectors: row 1 \(2\) {fault}"):
+        sqlite.maxsim_topk(con, "SELECT id, vectors FROM documents", huge, 1, dtype="float32")
+    sqlite.register(con, dim=DIM, dtype="float32")
+    with (
+        pytest.warns(RefusedVectorsWarning, match=f"^maxsim: document: this row {fault}"),
+        pytest.raises(sqlite3.OperationalError),
+    ):
+        con.execute("SELECT maxsim(vectors, vectors) FROM documents").fetchall()
+
+
 def test_bad_arguments_are_refused(con: sqlite3.Connection) -> None:
     with pytest.raises(TypeError, match="dim: must be an int of at least 1, got None; pass dim= or encoder="):
         sqlite.register(con)

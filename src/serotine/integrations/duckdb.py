@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +26,11 @@ from serotine.integrations.vector_blobs import (
     BlobFormat,
     PackedVectors,
     RowName,
+    Score,
     chosen_format,
     floats_of,
     nonfinite_row,
+    scored,
 )
 
 try:
@@ -232,21 +234,20 @@ class _Functions:
             raise ValueError(f"query: all rows must have one dimension, got {widths[-2]} and {widths[-1]}")
         dim = int(widths[-1]) or None
         packed = packed_column(documents, "document", self.blobs, dim, name)
-        width = packed.rows.shape[1]
-        try:
-            if handles.null_count:
-                blobs = BlobFormat("float32", width)
-                return _score_pairs(packed_column(vectors, "query", blobs, width, name), packed)
-            handles = handles.cast(pyarrow.binary())
-            digests = _fixed_width(handles, _DIGEST_BYTES)
-            if (digests == digests[0]).all():
-                return _score_one(self.queries.get(digests[0].tobytes()).of_width(width), packed)
-            distinct = handles.dictionary_encode()
-            found = [self.queries.get(digest).of_width(width) for digest in distinct.dictionary.to_pylist()]
-            return _score_pairs(_end_to_end(found), packed, distinct.indices.to_numpy())
-        except ValueError:
-            _require_finite(packed, "document", name)
-            raise
+        return scored(packed, self._score(handles, vectors, packed.rows.shape[1], name), "document", name)
+
+    def _score(self, handles: pyarrow.Array, vectors: pyarrow.Array, dim: int, name: RowName) -> Score:
+        """Return what scores documents with the queries of the same rows: all of them digests, or all vectors."""
+        if handles.null_count:
+            packed = packed_column(vectors, "query", BlobFormat("float32", dim), dim, name)
+            return partial(_score_pairs, packed, np.arange(len(handles)))
+        handles = handles.cast(pyarrow.binary())
+        digests = _fixed_width(handles, _DIGEST_BYTES)
+        if (digests == digests[0]).all():
+            return partial(_score_one, self.queries.get(digests[0].tobytes()).of_width(dim))
+        distinct = handles.dictionary_encode()
+        found = [self.queries.get(digest).of_width(dim) for digest in distinct.dictionary.to_pylist()]
+        return partial(_score_pairs, _end_to_end(found), distinct.indices.to_numpy())
 
 
 def _encoded_texts(encoder: TextEncoder) -> Callable[[pyarrow.ChunkedArray], pyarrow.Array]:
@@ -274,7 +275,7 @@ def _encoded_texts(encoder: TextEncoder) -> Callable[[pyarrow.ChunkedArray], pya
     return encoded
 
 
-def _score_one(query: _Query, documents: PackedVectors) -> NDArray[np.float32]:
+def _score_one(query: _Query, documents: PackedVectors, _rows: slice) -> NDArray[np.float32]:
     vectors, scales = (query.vectors, None) if documents.scales is None else query.codes()
     return _as_floats(
         maxsim.score(vectors, documents.rows, documents.offsets, query_scales=scales, document_scales=documents.scales)
@@ -282,9 +283,9 @@ def _score_one(query: _Query, documents: PackedVectors) -> NDArray[np.float32]:
 
 
 def _score_pairs(
-    queries: PackedVectors, documents: PackedVectors, query_numbers: NDArray[np.integer[Any]] | None = None
+    queries: PackedVectors, query_numbers: NDArray[np.integer[Any]], documents: PackedVectors, of_rows: slice
 ) -> NDArray[np.float32]:
-    """Score every document with the query of the same position, or of the number given."""
+    """Score every document, which are those rows, with the query of its row's number."""
     rows, scales = queries.rows, None
     document_rows = documents.rows
     if documents.scales is not None:
@@ -295,7 +296,7 @@ def _score_pairs(
     return _as_floats(
         maxsim.score_pairs_packed(
             rows, queries.offsets, document_rows, documents.offsets,
-            positions if query_numbers is None else query_numbers, positions,
+            query_numbers[of_rows], positions,
             query_scales=scales, document_scales=documents.scales,
         )
     )  # fmt: skip

@@ -23,7 +23,7 @@ from serotine.integrations.vector_blobs import (
     RowName,
     chosen_format,
     floats_of,
-    nonfinite_row,
+    scored,
 )
 from serotine.issued_warnings import issue_warning
 
@@ -209,8 +209,7 @@ def _scores(
     row_name: RowName,
     name: str = "document",
 ) -> NDArray[np.float32]:
-    documents = _read(column, blobs, dim, name, row_name)
-    try:
+    def score(documents: PackedVectors, _rows: slice) -> NDArray[np.float32]:
         scores = maxsim.score(
             query.rows,
             documents.rows,
@@ -218,12 +217,9 @@ def _scores(
             query_scales=query.scales,
             document_scales=documents.scales,
         )
-    except ValueError:
-        row = nonfinite_row(documents)
-        if row is None:
-            raise
-        raise ValueError(f"{name}: {row_name(row)} contains NaN or infinity; clean it") from None
-    return np.asarray(scores, dtype=np.float32)
+        return np.asarray(scores, dtype=np.float32)
+
+    return scored(_read(column, blobs, dim, name, row_name), score, name, row_name)
 
 
 def _encode_query(encoder: TextEncoder, blobs: BlobFormat) -> Any:

@@ -19,7 +19,11 @@ BlobDtype: TypeAlias = Literal["float16", "int8", "float32"]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 RowName: TypeAlias = Callable[[int], str]
 """What an error calls the row at a position."""
+Score: TypeAlias = Callable[["PackedVectors", slice], NDArray[np.float32]]
+"""Scores documents, which are those rows of a batch."""
 
+# Of the error of `serotine.maxsim`, whose remedy is an argument that SQL does not have.
+_OVERFLOW = "overflows float32"
 _SCALE_BYTES = 4
 _LITTLE_ENDIAN: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 
@@ -37,6 +41,12 @@ class PackedVectors:
     rows: NDArray[Any]
     scales: NDArray[np.float32] | None
     offsets: NDArray[np.int64]
+
+    def row(self, position: int) -> PackedVectors:
+        """Return the vectors of one row."""
+        first, last = self.offsets[position : position + 2]
+        scales = None if self.scales is None else self.scales[first:last]
+        return PackedVectors(self.rows[first:last], scales, np.array([0, last - first]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,41 @@ def nonfinite_row(vectors: PackedVectors) -> int | None:
     values = vectors.rows if vectors.scales is None else vectors.scales[:, None]
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     return int(np.searchsorted(vectors.offsets, bad[0], side="right")) - 1 if bad.size else None
+
+
+def scored(documents: PackedVectors, score: Score, name: str, row_name: RowName) -> NDArray[np.float32]:
+    """Return the scores of documents with queries that are finite.
+
+    Args:
+        documents: the documents.
+        score: scores them.
+        name: their column, for errors.
+        row_name: names the row at a position, for errors.
+
+    Raises:
+        ValueError: a document, or its dot product with the query, is not finite; or what `score` raises.
+    """
+    try:
+        return score(documents, slice(None))
+    except ValueError as error:
+        row = nonfinite_row(documents)
+        if row is not None:
+            raise ValueError(f"{name}: {row_name(row)} contains NaN or infinity; clean it") from None
+        row = _overflowing_row(documents, score) if _OVERFLOW in str(error) else None
+        if row is not None:
+            fault = "overflows float32 in its dot product with the query; scale it"
+            raise ValueError(f"{name}: {row_name(row)} {fault}") from None
+        raise
+
+
+def _overflowing_row(documents: PackedVectors, score: Score) -> int | None:
+    """Return the first row that is refused by itself."""
+    for row in range(documents.offsets.size - 1):
+        try:
+            score(documents.row(row), slice(row, row + 1))
+        except ValueError:
+            return row
+    return None
 
 
 def chosen_format(

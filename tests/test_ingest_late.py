@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from serotine import Index
 from serotine.errors import EncoderError
-from serotine.ingest import Chunking, IngestReport, context, update
+from serotine.ingest import Chunking, Ingest, IngestReport, context, update
 
 LATE, ORDINARY = Chunking(16, late=True), Chunking(16, 0)
 
@@ -58,6 +61,31 @@ class LateEncoder(ShortEncoder):
         counted = self.alone, self.passages
         self.alone, self.passages = [], []
         return counted
+
+
+class TimedEncoder(LateEncoder):
+    """A `LateEncoder` on a clock of its own, which reads passages in windows of 64 words that share 16.
+
+    Attributes:
+        seconds: its clock.
+        pace: seconds per word.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds, self.pace = 0.0, 0.001
+
+    def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        self.seconds += self.pace * sum(len(text.split()) for text in texts)
+        return super().encode_documents(texts)
+
+    def encode_passages(
+        self, document: str, spans: Sequence[tuple[int, int]], *, allow_empty: bool = False
+    ) -> list[NDArray[np.float32]]:
+        text = document[spans[0][0] : spans[-1][1]]
+        windows = 1 + max(math.ceil((len(text.split()) - 64) / 48), 0)
+        self.seconds += self.pace * 64 * windows
+        return super().encode_passages(document, spans, allow_empty=allow_empty)
 
 
 def words(count: int, last: str = "zebra", first: str = "word0") -> str:
@@ -280,6 +308,30 @@ def test_a_passage_without_tokens_is_encoded_alone(
     np.testing.assert_allclose(
         vectors(index, index.ids()[1]), WordEncoder.encode_documents(encoder, [second])[0], atol=1e-2
     )
+
+
+def test_a_dry_run_measures_passages_with_the_windows_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = TimedEncoder()
+    clock = SimpleNamespace(monotonic=lambda: encoder.seconds)
+    monkeypatch.setattr(importlib.import_module("serotine.ingest.estimate"), "time", clock)
+    (tmp_path / "long.txt").write_text(words(2000))
+    (tmp_path / "short.txt").write_text(words(10))
+    files = [tmp_path / "long.txt", tmp_path / "short.txt"]
+    cost = Ingest(files, encoder, chunking=LATE).estimate()
+    assert encoder.reset()[0] == [words(10)] * 2, "once before it is measured"
+    assert cost.sample == cost.documents
+    assert Ingest(files, encoder, chunking=ORDINARY).estimate().seconds < 0.85 * cost.seconds
+    encoder.pace = 1.0
+    assert Ingest(files, encoder, chunking=LATE).estimate().sample == 17, "a run that takes too long is the last"
+    encoder.pace = 0.001
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        started = encoder.seconds
+        Ingest(files, encoder, chunking=LATE).apply(index)
+        assert cost.seconds == pytest.approx(encoder.seconds - started, rel=0.1)
+        assert cost.tokens == pytest.approx(index.stats().tokens, rel=0.01)
+        assert cost.documents == len(index)
 
 
 def test_an_encoder_that_encodes_no_passages_is_refused(tmp_path: Path) -> None:

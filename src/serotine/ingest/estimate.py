@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from serotine.index import passage_encoder
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.commits import OnProgress
-from serotine.ingest.context import StoredContexts
+from serotine.ingest.context import PassageGroup, StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.plan import Plan
@@ -17,11 +18,16 @@ from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
+    from serotine.ingest.chunking import Chunker
+    from serotine.ingest.document import Document
 
 _BATCH = 100
 _SAMPLE = 256
 _SAMPLE_BATCH = 16
+# For texts that are encoded alone, and as much again for passages in their context.
 _SAMPLE_SECONDS = 4.0
+# Passages in their context are sampled by so many windows or more, because what these share costs time.
+_WINDOWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +56,162 @@ def estimate(
     upsert: bool,
     on_bytes: OnProgress | None,
 ) -> Estimate:
-    """Return the cost of a plan: read its documents again, count their tokens, and encode a sample of them."""
-    size = 0
-    documents = tokens = 0
-    step = max(plan.to_store // _SAMPLE, 1)
-    sample: list[str] = []
-    for texts in _texts_to_store(plan, reader, index, upsert=upsert):
-        tokens += sum(reader.chunker.token_counts(texts))
-        # Every nth, because neighbors are often of one length.
-        sample += texts[-documents % step :: step]
-        documents += len(texts)
-        size += sum(len(text.encode(errors="surrogatepass")) for text in texts)
+    """Return the cost of a plan: read its documents again, count their tokens, and encode a sample of them.
+
+    Passages that will be encoded with the text around them (late chunking) are sampled so, a few windows at a time.
+    """
+    size = documents = alone = in_context = 0
+    sample = _Sample(max(plan.to_store // _SAMPLE, 1), _run_length(reader.chunker))
+    for batch in _documents_to_store(plan, reader, index, upsert=upsert):
+        counts = reader.chunker.token_counts([document.text for document in batch])
+        for document, count in zip(batch, counts, strict=True):
+            sample.add(document)
+            size += document.size
+            if document.group is None:
+                alone += count
+            else:
+                in_context += count
+        documents += len(batch)
         if on_bytes is not None:
             on_bytes(size, max(plan.bytes_to_store, size))
-    if not sample:
-        return Estimate(documents, tokens, 0.0, 0)
+    # Of few texts of one kind, none may be in the sample.
+    if not sample.runs:
+        alone, in_context = alone + in_context, 0
+    elif not sample.alone:
+        alone, in_context = 0, alone + in_context
     # The plan counts the texts that are too long.
     with muted_warnings():
-        # The first call of a model is slow.
-        encoder.encode_documents(sample[:1])
+        rates = [
+            (alone, _rates_alone(sample.alone, encoder, reader.chunker)),
+            (in_context, _rates_in_context(sample.runs, encoder, reader.chunker)),
+        ]
+    return Estimate(
+        documents,
+        round(sum(tokens * rate.vectors for tokens, rate in rates)),
+        sum(tokens * rate.seconds for tokens, rate in rates),
+        sum(rate.sample for _, rate in rates),
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    """Consecutive passages of a document that are encoded together.
+
+    Attributes:
+        text: from the first one's first character to the last one's last.
+        spans: the (start, end) of each in it.
+        picked: how many of them the sample has picked.
+    """
+
+    text: str
+    spans: list[tuple[int, int]]
+    picked: int = 1
+
+    @classmethod
+    def of(cls, group: PassageGroup, first: int, end: int) -> _Run:
+        spans = group.spans[first:end]
+        start, offset = spans[0][0], group.spans[0][0]
+        text = group.text[start - offset : spans[-1][1] - offset]
+        return cls(text, [(begin - start, end - start) for begin, end in spans])
+
+
+class _Sample:
+    """Every nth document, because neighbors are often of one length.
+
+    Args:
+        step: n.
+        run_length: passages that are encoded with one that is picked, if it has a context: it and those after it.
+    """
+
+    def __init__(self, step: int, run_length: int) -> None:
+        self.alone: list[str] = []
+        self.runs: list[_Run] = []
+        self._step = step
+        self._run_length = run_length
+        self._count = 0
+        self._group: PassageGroup | None = None
+        self._end = 0
+
+    def add(self, document: Document) -> None:
+        """Pick the document if it is the next nth."""
+        if self._count % self._step == 0:
+            self._pick(document)
+        self._count += 1
+
+    def _pick(self, document: Document) -> None:
+        group = document.group
+        if group is None:
+            self.alone.append(document.text)
+        elif group is self._group and document.place < self._end:
+            self.runs[-1].picked += 1
+        else:
+            self._group, self._end = group, document.place + self._run_length
+            self.runs.append(_Run.of(group, document.place, self._end))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """What a token of the texts costs.
+
+    Attributes:
+        vectors: vectors stored of it: an encoder adds special tokens, and may leave out others or pool them.
+        seconds: time to encode it.
+        sample: documents that were encoded to measure it.
+    """
+
+    vectors: float = 0.0
+    seconds: float = 0.0
+    sample: int = 0
+
+
+def _rates_alone(texts: Sequence[str], encoder: TextEncoder, chunker: Chunker) -> _Rates:
+    if not texts:
+        return _Rates()
+    # The first call of a model is slow.
+    encoder.encode_documents(texts[:1])
+    started = time.monotonic()
+    measured = stored = 0
+    while measured < len(texts) and time.monotonic() - started < _SAMPLE_SECONDS:
+        vectors = encoder.encode_documents(texts[measured : measured + _SAMPLE_BATCH])
+        stored += sum(map(len, vectors))
+        measured = min(measured + _SAMPLE_BATCH, len(texts))
+    seconds = time.monotonic() - started
+    tokens = max(sum(chunker.token_counts(texts[:measured])), 1)
+    return _Rates(stored / tokens, seconds / tokens, measured)
+
+
+def _rates_in_context(runs: Sequence[_Run], encoder: TextEncoder, chunker: Chunker) -> _Rates:
+    """Return the mean rates of the runs, each as often as it was picked: longer ones are not of more weight."""
+    if not runs:
+        return _Rates()
+    encode = passage_encoder(encoder)
+    encode(runs[0].text, runs[0].spans[:1], allow_empty=True)
+    picked = passages = 0
+    vectors = seconds = spent = 0.0
+    for run in runs:
+        if spent >= _SAMPLE_SECONDS:
+            break
         started = time.monotonic()
-        measured = stored = 0
-        while measured < len(sample) and time.monotonic() - started < _SAMPLE_SECONDS:
-            vectors = encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
-            stored += sum(len(array) for array in vectors)
-            measured = min(measured + _SAMPLE_BATCH, len(sample))
-        seconds = time.monotonic() - started
-    sample_tokens = max(sum(reader.chunker.token_counts(sample[:measured])), 1)
-    # An encoder adds special tokens, and may leave out others or pool them.
-    return Estimate(documents, round(tokens * stored / sample_tokens), seconds * tokens / sample_tokens, measured)
+        rows = encode(run.text, run.spans, allow_empty=True)
+        taken = time.monotonic() - started
+        tokens = max(sum(chunker.token_counts([run.text[start:end] for start, end in run.spans])), 1)
+        vectors += run.picked * sum(map(len, rows)) / tokens
+        seconds += run.picked * taken / tokens
+        spent += taken
+        picked += run.picked
+        passages += len(run.spans)
+    return _Rates(vectors / picked, seconds / picked, passages)
 
 
-def _texts_to_store(plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
+def _run_length(chunker: Chunker) -> int:
+    """Return how many passages are sampled together."""
+    room = getattr(chunker.encoder, "document_room", None) or 0
+    return max(_SAMPLE_BATCH, _WINDOWS * room // (chunker.chunking.tokens or 1))
+
+
+def _documents_to_store(
+    plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool
+) -> Iterator[list[Document]]:
     contexts = StoredContexts(index)
     for change in plan.changes:
         deletions = Deletions.of(index, change.deleted_from)
@@ -97,4 +227,4 @@ def _texts_to_store(plan: Plan, reader: DocumentReader, index: Index | None, *, 
                 is_late=reader.is_late,
             )
             if changes.store:
-                yield [document.text for document in changes.store]
+                yield changes.store

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
 from helpers.office_cases import PRESENTATION, docx, odt, packed
+from helpers.pdf_cases import nested_forms
 
 from serotine import Index
 from serotine.errors import InputFileError
 from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, update
 from serotine.ingest.limits import reading_limits
-from serotine.ingest.readers import pdf as pdf_reader
 from serotine.ingest.readers.parquet_texts import text_bytes
 
 try:
@@ -151,19 +151,6 @@ def test_a_pdf_that_unpacks_to_a_megabyte_is_read(tmp_path: Path, layers: int) -
     assert ingest(tmp_path, "stream.pdf", pdf(content, layers), ReadingLimits()).added == 1
 
 
-def test_pages_that_take_too_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pypdfium2")
-    content = pdf(b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n")
-    # One page, many times.
-    repeated = content.replace(b"/Kids [3 0 R] /Count 1", b"/Kids [3 0 R 3 0 R 3 0 R] /Count 3")
-    monkeypatch.setattr(pdf_reader, "_SECONDS", 2.0)
-    seconds = iter(range(100))
-    monkeypatch.setattr(pdf_reader.time, "thread_time", lambda: next(seconds))
-    assert ingest(tmp_path, "one.pdf", content, ReadingLimits()).added == 1
-    (skipped,) = ingest(tmp_path, "three.pdf", repeated, ReadingLimits()).skipped
-    assert "its first 2 of 3 pages took more than 2 seconds; print it" in skipped.reason
-
-
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_pdf_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, layers: int) -> None:
     pytest.importorskip("pypdfium2")
@@ -277,6 +264,7 @@ def bombs(folder: Path) -> dict[str, Path]:
             b"From a@b.c Tue Nov 24 10:00:00 2026\nA: b\n\n" + (b"a" * 1000 + b"\n") * (1 << 17), 1
         ),
         "page.pdf": pdf(b"BT /F1 12 Tf 10 100 Td (Bats eat moths) Tj ET\n" * (4 << 20)),
+        "forms.pdf": nested_forms(40),
         "array.json.gz": gzip.compress(b"[" + b"{}," * (20 << 20) + b"{}]", 1),
         # Each row takes memory for its id, however short it is.
         "rows.csv.gz": gzip.compress(b"text\n" + b"a\n" * (1 << 20), 1),
@@ -364,6 +352,7 @@ _PROGRAM = """
     "name",
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
+        "forms.pdf",
         *("array.json.gz", "rows.csv.gz", "heading.md", "tags.html", "paragraphs.docx", "cell.odt", "chapters.epub"),
         *("lines.eml", "parts.eml", "shapes.pptx"),
         *(pytest.param(f"{name}.parquet", marks=needs_parquet) for name in PARQUET),

@@ -193,6 +193,12 @@ def test_a_path_that_is_no_index_names_what_to_do(shell: Shell, tmp_path: Path) 
     assert "corpus.jsonl: is a file, not an index; create one with: serotine index corpus.jsonl" in shell.fails(
         "search", "corpus.jsonl", "late"
     )
+    (tmp_path / "wiki/shard-00000").mkdir(parents=True)
+    (tmp_path / "wiki/shards.json").write_text("{}")
+    assert (
+        shell.fails("search", "wiki", "late", "--mode", "xtr")
+        == "error: wiki: is an index in shards, which a server searches; start one with: serotine serve --ray wiki\n"
+    )
     (tmp_path / "plain").write_text("")
     message = shell.fails("index", "corpus.jsonl", "-o", "plain")
     assert message == "error: plain: is a file, not an index; name another with --output\n"

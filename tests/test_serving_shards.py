@@ -107,6 +107,14 @@ def test_an_index_in_shards_answers_like_one_in_a_folder(client: Any) -> None:
     assert explained[0]["matches"] == explained[1]["matches"]
 
 
+def test_shards_refuse_mode_xtr(client: Any) -> None:
+    body = {"query": "bats at night", "mode": "xtr"}
+    for path, indexes in (("indexes/wiki/search", {}), ("search", {"indexes": ["one", "wiki"]})):
+        response = client.post(f"/v1/{path}", json={**body, **indexes})
+        expected = 'mode: xtr searches one index, got one in shards; use "late"'
+        assert (response.status_code, response.json()["error"]["message"]) == (422, expected)
+
+
 @pytest.mark.parametrize("options", [{}, {"mode": "bm25"}, {"mode": "hybrid", "offset": 1}, {"exact": True}])
 def test_shards_are_searched_with_folders_as_one(client: Any, options: dict[str, Any]) -> None:
     """With the same documents in both, every hit of one is also one of the other, with the same score."""

@@ -182,6 +182,9 @@ def test_the_command_line(shell: Shell) -> None:
     assert [hit["id"] for hit in result["hits"]] == [hit["id"] for hit in late["hits"]]
     assert (result["mode"], result["k_token"], result["stats"]["plan"]) == ("xtr", 20, "xtr")
     assert "by their vectors" in shell("search", "i.serotine", "late", "--mode", "xtr", "--verbose")
+    shell("index", "corpus.jsonl", "--output", "j.serotine")
+    both = shell.json("search", "i.serotine", "j.serotine", "late evening", "-k", 3, "--mode", "xtr")
+    assert [hit["score"] for hit in both["hits"]] == pytest.approx([1 / 61, 1 / 61, 1 / 62]), "by ranks"
     for options, message in (
         (["--mode", "xtr", "--k-token", 5], "--k-token: must be at least k (10), got 5; raise it"),
         (["--mode", "xtr", "--exact"], "--exact: needs --mode late, got --mode xtr"),

@@ -10,6 +10,8 @@ from pathlib import Path
 from serotine.cli.output import shell_line
 
 _SUFFIX = ".serotine"
+# Of a sharded index.
+_MANIFEST, _FIRST_SHARD = "shards.json", "shard-00000"
 # Nearer than other misspellings: it may also be a word of a query.
 _NEAR = 0.8
 
@@ -26,6 +28,9 @@ def missing_index_message(path: Path, catalog: str) -> str:
     if not path.name:
         return f"{path}: is a folder of files, not an index; create one from a folder in it with: serotine index FOLDER"
     beside = path.with_name(f"{path.name.removesuffix('.gz')}{_SUFFIX}")
+    if (path / _MANIFEST).is_file() and (path / _FIRST_SHARD).is_dir():
+        command = shell_line("serotine", "serve", "--ray", path)
+        return f"{path}: is an index in shards, which a server searches; start one with: {command}"
     if path.exists():
         kind = "a folder of files" if path.is_dir() else "a file"
         near = [candidate for candidate in (beside, path.with_suffix(_SUFFIX)) if (candidate / catalog).is_file()]

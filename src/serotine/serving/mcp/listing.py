@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import get_args
 
 from serotine.index import Index, describe_recall
 from serotine.serving.mcp.indexes import ServedIndexes, metadata_fields
-from serotine.serving.mcp.schemas import FieldSummary, IndexSummary, ListArguments, ListResult
+from serotine.serving.mcp.schemas import FieldSummary, IndexSummary, ListArguments, ListResult, Mode
 from serotine.serving.mcp.token_count import as_json
 
 
@@ -23,7 +24,7 @@ def _summary(name: str, index: Index) -> IndexSummary:
         passages=stats.documents,
         tokens=stats.tokens,
         encoder=stats.encoder,
-        modes=["bm25"] if stats.encoder is None else ["late", "bm25", "hybrid"],
+        modes=["bm25"] if stats.encoder is None else list(get_args(Mode)),
         recall=(
             describe_recall(stats.calibration)
             if stats.coded_tokens

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serotine.index import GroupBy, Mode, SearchOptions
+from serotine.index import GroupBy, SearchOptions
 from serotine.texts import MAX_QUERY_CHARACTERS
 
 MIN_TOKENS, MAX_TOKENS = 200, 100_000
+# Not "xtr", which is for comparisons: an agent would have to learn when it is worse.
+Mode = Literal["late", "bm25", "hybrid"]
 
 
 class _Arguments(BaseModel):

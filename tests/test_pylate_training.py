@@ -16,8 +16,16 @@ torch = pytest.importorskip("torch")
 from helpers import checkpoints  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from serotine.encoders import Location  # noqa: E402
 from serotine.errors import InputFileError  # noqa: E402
-from serotine.integrations.pylate import IgnoredParameterWarning, evaluation, losses, models, utils  # noqa: E402
+from serotine.integrations.pylate import (  # noqa: E402
+    IgnoredParameterWarning,
+    checkpoint,
+    evaluation,
+    losses,
+    models,
+    utils,
+)
 
 QUERIES = ["which bat emerges late?", "what hunts mice?", "who spins webs?"]
 POSITIVES = ["The serotine is a late bat.", "Owls hunt mice, voles and shrews.", "Spiders spin webs."]
@@ -371,3 +379,12 @@ def test_sentence_transformers_trainer(model: models.ColBERT, tmp_path: Path, ki
     assert not np.allclose(before, after, atol=1e-4)
     (saved,) = (tmp_path / "out").glob("checkpoint-*")
     np.testing.assert_allclose(models.ColBERT(saved, device="cpu").encode(QUERIES)[0], after, atol=1e-4)
+
+
+def test_the_notes_name_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoints.pylate(tmp_path / "model", layers=1)
+    card = models.ColBERT(folder, device="cpu").model_card_data
+    assert (card.library_name, card.base_model_revision) == ("PyLate", None)
+    monkeypatch.setattr(checkpoint, "locate", lambda *_args, **_options: Location("owner/model@abc123", folder))
+    card = models.ColBERT("owner/model", revision="abc123", device="cpu").model_card_data
+    assert (card.base_model, card.base_model_revision) == ("owner/model", "abc123")

@@ -154,6 +154,34 @@ def test_scann_without_a_folder_is_temporary() -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_vectors_are_returned_in_the_dtype_they_were_added_with(tmp_path: Path, dtype: str, convert: Any) -> None:
+    index = opened("ScaNN", tmp_path)
+    assert index.flattened_embeddings is None
+    assert index.doc_id_to_embedding_range == {}
+    assert not index._documents_added
+    index.add_documents(list(DOCUMENTS), (convert(rows.astype(dtype)) for rows in DOCUMENTS.values()))
+    expected = np.concatenate(list(DOCUMENTS.values()))
+    # Opened again, too: the dtype is stored.
+    for again in (index, opened("ScaNN", tmp_path)):
+        assert again._documents_added
+        assert again.flattened_embeddings.dtype == dtype
+        np.testing.assert_array_equal(again.flattened_embeddings, expected)
+        ranges = again.doc_id_to_embedding_range
+        assert list(ranges) == list(DOCUMENTS)
+        for id_, (first, count) in ranges.items():
+            np.testing.assert_array_equal(expected[first : first + count], DOCUMENTS[id_])
+        (found,) = again.get_documents_embeddings([[7, "b"]])
+        assert [rows.dtype for rows in found] == [dtype, dtype]
+    index.add_documents("f", convert(DOCUMENTS["b"].astype("float32")))
+    assert index.flattened_embeddings.dtype == np.float32
+    assert [rows.dtype for rows in index.get_documents_embeddings([["a", "f"]])[0]] == [dtype, "float32"]
+    assert opened("ScaNN", tmp_path, store_embeddings=False).flattened_embeddings is None
+    index.remove_documents([*DOCUMENTS, "f"])
+    assert index.flattened_embeddings is None
+
+
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     index = opened("ScaNN", tmp_path)
     with pytest.raises(ValueError, match="the index is empty; call add_documents first"):
@@ -178,6 +206,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         index.get_documents_embeddings([["a", "z"]])
     with pytest.raises(ValueError, match="must have the same dtype, got float16 and float32"):
         index.add_documents(["x", "y"], [np.ones((2, 8), np.float16), np.ones((2, 8), np.float32)])
+    with pytest.raises(ValueError, match="must have the same dtype, got float16 and float32"):
+        index.add_documents(["x", "y"], [np.ones((2, 8), np.float16), torch.ones(2, 8)])
     with pytest.raises(ValueError, match="Invalid verbosity level, got 'loud'; pass one of none, init, all"):
         opened("ScaNN", tmp_path, verbose="loud")
     with pytest.raises(ValueError, match=r"^query_scores: .* \(2\), got 1$"):

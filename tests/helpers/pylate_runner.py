@@ -3,7 +3,7 @@
 CHECKOUT is a clone of github.com/lightonai/pylate (MIT), which is not part of this repository. Its test files run with
 pytest in a temporary folder, with their import lines changed. Its models are replaced by random ones of the same
 architecture (except all-MiniLM-L6-v2) and its data by a few sentences; ``--hub`` downloads the real ones instead.
-Tests that cannot pass are listed below with the reason, and counted as skipped. Needs the libraries of this
+Tests that need the hub are listed below with the reason, and counted as skipped. Needs the libraries of this
 repository's tests.
 """
 
@@ -17,19 +17,14 @@ import tempfile
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-# Reasons by regular expression over test ids.
-EXCEPTIONS = {
-    r"test_scann\.py::test_scann_(add_documents_returns|accepts_|save_and_load)": "reads private attributes of ScaNN",
-    r"test_scann\.py::test_scann_get_documents_embeddings_by_docid\[docs_dtype1\]": "vectors are stored as float16",
-}
-# Tests that need the real models.
+# Tests that need the real models: reasons by regular expression over test ids.
 WITHOUT_HUB = {
     r"test_model\.py": "compares with scores of published models",
     r"test_model_loading\.py": "compares with settings of published models",
 }
 WITH_HUB = {
     r"test_model\.py": "uses a model that is a pickle, which is refused",
-    r"test_model_loading\.py": "uses models that are pickles, which are refused; base_model_revision is not recorded",
+    r"test_model_loading\.py": "uses models that are pickles, which are refused",
 }
 CONFTEST = """
 import sys
@@ -76,7 +71,7 @@ def main() -> int:
     files = sorted((arguments.checkout / "tests").glob("test_*.py"))
     if not files:
         parser.error(f"{arguments.checkout}: has no tests/test_*.py; name a clone of PyLate")
-    exceptions = EXCEPTIONS | (WITH_HUB if arguments.hub else WITHOUT_HUB)
+    exceptions = WITH_HUB if arguments.hub else WITHOUT_HUB
     with tempfile.TemporaryDirectory(prefix="pylate-tests-") as scratch:
         folder = Path(scratch) / "tests"
         folder.mkdir()

@@ -29,6 +29,12 @@ def as_array(embeddings: Any) -> NDArray[np.float32]:
     return array
 
 
+def dtype_name(embeddings: Any) -> str | None:
+    """Return the dtype of an array or a tensor, such as "float16"; None for nested lists."""
+    dtype = getattr(embeddings, "dtype", None)
+    return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
 def as_arrays(embeddings: Any, name: str) -> list[NDArray[np.float32]]:
     """Return the vectors of several texts, float32 (tokens, dim) a text.
 

@@ -307,6 +307,10 @@ class ColBERT(nn.Module):
             from serotine.integrations.pylate.sentence_transformers import ModelCardData
 
             self._card = ModelCardData()
+            name, _, commit = self._spec.name.partition("@")
+            # The name of a folder is its path, which may contain anything.
+            if commit and not Path(self._spec.name).is_absolute():
+                self._card.base_model, self._card.base_model_revision = name, commit
         return self._card
 
     @property

@@ -180,6 +180,8 @@ class ColBERTDistillationEvaluator(_ScalarEvaluator):
 class ModelCardData(SentenceTransformerModelCardData):
     """The trainer's notes without statistics of the datasets, for which it would tokenize them with another model."""
 
+    library_name = "PyLate"
+
     def extract_dataset_metadata(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Return nothing."""
         return []

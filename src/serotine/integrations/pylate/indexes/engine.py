@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexExistsError, wrong_type
 from serotine.index import CATALOG_FILE, Hit, Index
-from serotine.integrations.pylate.embeddings import as_arrays
+from serotine.integrations.pylate.embeddings import as_arrays, dtype_name
 from serotine.integrations.pylate.rank import RerankResult
 
 Id = str | int
+StoredVectors = NDArray[np.float16] | NDArray[np.float32]
 
 SAME_INDEX = "opens the same index as indexes.PLAID"
 # Of one filter, at most; more documents are searched in several steps.
@@ -89,12 +90,17 @@ class EngineIndex:
         if kwargs:
             raise TypeError(f"add_documents: unexpected parameter {next(iter(kwargs))!r}")
         ids = _id_list(documents_ids)
-        vectors = as_arrays(documents_embeddings, "documents_embeddings")
+        embeddings = documents_embeddings if hasattr(documents_embeddings, "dtype") else list(documents_embeddings)
+        vectors = as_arrays(embeddings, "documents_embeddings")
+        dtypes = _dtypes(embeddings, len(vectors))
         if len(ids) != len(vectors):
             raise ValueError(f"documents_embeddings: must be one per id ({len(ids):,}), got {len(vectors):,}")
         if not ids:
             return self
-        metadata = [{"id": str(id_), "int": not isinstance(id_, str)} for id_ in ids]
+        metadata = [
+            {"id": str(id_), "int": not isinstance(id_, str), "dtype": dtype}
+            for id_, dtype in zip(ids, dtypes, strict=True)
+        ]
         with self._writer(vectors[0].shape[1]) as index:
             index.add(
                 [str(id_) for id_ in ids],
@@ -139,10 +145,13 @@ class EngineIndex:
             return [self._search(index, [query], k, ids)[0] for query, ids in zip(queries, subset, strict=True)]
         return self._search(index, queries, k, subset)
 
-    def get_documents_embeddings(self, documents_ids: Sequence[Sequence[Id]]) -> list[list[NDArray[np.float16]]]:
-        """Return the stored vectors, float16 (tokens, dim), of the documents of every list."""
+    def get_documents_embeddings(self, documents_ids: Sequence[Sequence[Id]]) -> list[list[StoredVectors]]:
+        """Return the vectors, (tokens, dim), of the documents of every list.
+
+        They are stored as float16. Those added as float16 are returned so, all others as float32 of the same values.
+        """
         index = self._open()
-        return [[index.vectors(str(id_)) for id_ in ids] for ids in documents_ids]
+        return [[vectors_as_added(index, index[str(id_)]) for id_ in ids] for ids in documents_ids]
 
     def _search(
         self, index: Index, queries: list[NDArray[np.float32]], k: int, subset: Any
@@ -180,6 +189,23 @@ def _filters(subset: Sequence[Id] | None) -> list[dict[str, Any] | None]:
 def original_id(document: Hit) -> Id:
     """Return a document's id, of the type it was added with."""
     return int(document.id) if document.metadata["int"] else document.id
+
+
+def vectors_as_added(index: Index, document: Hit) -> StoredVectors:
+    """Return a document's vectors, (tokens, dim), in the dtype they were added with: float16 or float32.
+
+    Raises:
+        UnknownIdError: the document was removed meanwhile.
+    """
+    vectors = index.vectors(document.id)
+    # Indexes of earlier versions do not record it.
+    return vectors.astype(np.float32) if document.metadata.get("dtype") == "float32" else vectors
+
+
+def _dtypes(embeddings: Any, count: int) -> list[str]:
+    """Return the dtype in which the vectors of each of `count` documents are returned."""
+    items = [embeddings] * count if hasattr(embeddings, "dtype") else embeddings
+    return ["float16" if dtype_name(item) == "float16" else "float32" for item in items]
 
 
 def _id_list(documents_ids: Id | Iterable[Id]) -> list[Id]:

@@ -6,16 +6,16 @@ import itertools
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from serotine.integrations.pylate.embeddings import dtype_name
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
-from serotine.integrations.pylate.indexes.engine import SAME_INDEX, Id
-from serotine.integrations.pylate.indexes.token_hits import TokenIndex
+from serotine.integrations.pylate.indexes.engine import SAME_INDEX, Id, StoredVectors
+from serotine.integrations.pylate.indexes.token_hits import TokenIndex, stored_documents
 
 __all__ = ["ScaNN"]
 
@@ -100,10 +100,35 @@ class ScaNN(TokenIndex):
             TypeError, ValueError: what `PLAID.add_documents` raises, or vectors of several dtypes.
         """
         warn_ignored("indexes.ScaNN.add_documents", _IGNORED_WHEN_ADDING, {"batch_size": batch_size}, stacklevel=2)
-        dtypes = sorted({str(item.dtype) for item in documents_embeddings if hasattr(item, "dtype")})
+        embeddings = documents_embeddings if hasattr(documents_embeddings, "dtype") else list(documents_embeddings)
+        dtypes = sorted({name for name in map(dtype_name, embeddings) if name is not None})
         if len(dtypes) > 1:
             raise ValueError(f"documents_embeddings: must have the same dtype, got {' and '.join(dtypes)}")
-        return super().add_documents(documents_ids, documents_embeddings)
+        return super().add_documents(documents_ids, embeddings)
+
+    @property
+    def flattened_embeddings(self) -> StoredVectors | None:
+        """The vectors of all documents, (tokens, dim), in the order they were added; None where there are none.
+
+        A copy of what the index stores now, float32 unless all documents were added as float16. It takes memory for all
+        vectors: for small collections. None with ``store_embeddings=False``.
+        """
+        rows: list[Any] = [vectors for _, vectors in self._stored()] if self.store_embeddings else []
+        return np.concatenate(rows) if rows else None
+
+    @property
+    def doc_id_to_embedding_range(self) -> dict[Id, tuple[int, int]]:
+        """The first row and the number of rows of every document in `flattened_embeddings`, by its id."""
+        ids, counts = [], []
+        for id_, vectors in self._stored():
+            ids.append(id_)
+            counts.append(len(vectors))
+        return dict(zip(ids, zip(itertools.accumulate(counts, initial=0), counts, strict=False), strict=True))
+
+    @property
+    def _documents_added(self) -> bool:
+        """`is_indexed`, by the name that PyLate's tests read."""
+        return self.is_indexed
 
     def __call__(self, queries_embeddings: Any, k: int = 10) -> dict[str, list[Any]]:
         """Return the `k` most similar tokens of every query token, as `token_hits`.
@@ -115,7 +140,7 @@ class ScaNN(TokenIndex):
         hits = self.token_hits(queries_embeddings, k)
         return {"documents_ids": [query.ids for query in hits], "distances": [query.similarities for query in hits]}
 
-    def get_documents_embeddings(self, documents_ids: Sequence[Sequence[Id]]) -> list[list[NDArray[np.float16]]]:
+    def get_documents_embeddings(self, documents_ids: Sequence[Sequence[Id]]) -> list[list[StoredVectors]]:
         """Return the stored vectors, as `PLAID.get_documents_embeddings`.
 
         Raises:
@@ -129,3 +154,6 @@ class ScaNN(TokenIndex):
             if str(id_) not in index:
                 raise ValueError(f"documents_ids: {id_!r} not found in index")
         return super().get_documents_embeddings(documents_ids)
+
+    def _stored(self) -> Iterator[tuple[Id, StoredVectors]]:
+        return stored_documents(self._open()) if self.is_indexed else iter(())

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from serotine.errors import UnknownIdError, check_count
 from serotine.index import Index, query_vectors
 from serotine.integrations.pylate.embeddings import as_arrays
-from serotine.integrations.pylate.indexes.engine import EngineIndex, Id, original_id
+from serotine.integrations.pylate.indexes.engine import (
+    EngineIndex,
+    Id,
+    StoredVectors,
+    original_id,
+    vectors_as_added,
+)
 
 # Stored tokens that are compared at once: 8 MiB of float32 at 128 dimensions.
 _TOKENS_AT_ONCE = 16_384
@@ -61,10 +67,11 @@ class TokenIndex(EngineIndex):
         ids: list[Id] = []
         best = _Best(sum(map(len, queries)), k)
         rows = np.concatenate(queries)
-        for documents in _batches(_stored(index)):
+        for documents in _batches(stored_documents(index)):
             numbers = np.repeat(np.arange(len(ids), len(ids) + len(documents)), [len(item[1]) for item in documents])
             ids += [id_ for id_, _ in documents]
-            vectors = self._scaled(np.concatenate([vectors for _, vectors in documents]).astype(np.float32))
+            stored = np.concatenate([vectors for _, vectors in documents])
+            vectors = self._scaled(stored.astype(np.float32, copy=False))
             best.add(rows @ vectors.T, numbers)
         names = np.empty(len(ids), dtype=object)
         names[:] = ids
@@ -111,17 +118,15 @@ class _Best:
             self.numbers[token] = np.concatenate([self.numbers[token], numbers[better]])[order]
 
 
-def _stored(index: Index) -> Iterator[tuple[Id, NDArray[np.float16]]]:
-    """Yield the documents in the order they were added, with their vectors."""
+def stored_documents(index: Index) -> Iterator[tuple[Id, StoredVectors]]:
+    """Yield the documents in the order they were added, with their vectors, in the dtype they were added with."""
     for document in index.documents():
         # Another process may have removed it meanwhile.
         with contextlib.suppress(UnknownIdError):
-            yield original_id(document), index.vectors(document.id)
+            yield original_id(document), vectors_as_added(index, document)
 
 
-def _batches(
-    documents: Iterable[tuple[Id, NDArray[np.float16]]],
-) -> Iterator[Sequence[tuple[Id, NDArray[np.float16]]]]:
+def _batches(documents: Iterable[tuple[Id, StoredVectors]]) -> Iterator[Sequence[tuple[Id, StoredVectors]]]:
     """Yield documents in groups of about `_TOKENS_AT_ONCE` tokens."""
     batch, tokens = [], 0
     for document in documents:

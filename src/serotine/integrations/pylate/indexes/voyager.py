@@ -6,11 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
-from serotine.integrations.pylate.indexes.engine import SAME_INDEX, Id
+from serotine.integrations.pylate.indexes.engine import SAME_INDEX, Id, StoredVectors
 from serotine.integrations.pylate.indexes.token_hits import TokenIndex
 
 __all__ = ["Voyager"]
@@ -74,6 +71,6 @@ class Voyager(TokenIndex):
             "distances": [[1 - similarities for similarities in query.similarities] for query in hits],
         }
 
-    def get_documents_embeddings(self, document_ids: Sequence[Sequence[Id]]) -> list[list[NDArray[np.float16]]]:
+    def get_documents_embeddings(self, document_ids: Sequence[Sequence[Id]]) -> list[list[StoredVectors]]:
         """Return the stored vectors, as `PLAID.get_documents_embeddings`."""
         return super().get_documents_embeddings(document_ids)

@@ -15,6 +15,7 @@ from typing import Any
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.extract import Extract
 from serotine.ingest.fields import ID_FIELDS, Fields, distinct_names
+from serotine.ingest.limits import check_expansion, reading_limits, too_long
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
@@ -29,6 +30,8 @@ _MIN_COLUMNS = 2
 # A row with fewer values than one in this many cells is sparse; the cells that such rows may have in all.
 _SPARSE = 100
 _MAX_BLANK = 5_000_000
+# As many as a sheet has in Excel. A row of a few bytes may have any number, and openpyxl yields all before it.
+_MAX_ROWS = 1 << 20
 
 
 def read_xlsx(data: bytes, name: str) -> Extract:
@@ -62,7 +65,7 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[ReadRow]:
     problem: InputFileError | None = None
     package = Package(data, name, ".xlsx")
     for title, rows, is_hidden in _sheets(package, data, name):
-        filled = ((number, row) for number, row in enumerate(rows, 1) if any(map(_text, row)))
+        filled = ((number, row) for number, row in rows if any(map(_text, row)))
         number, header = next(filled, (1, ()))
         columns, problems = distinct_names(map(_text, header), number)
         try:
@@ -121,9 +124,14 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
         warnings.simplefilter("ignore")
         try:
             workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            parts = {sheet._worksheet_path for sheet in workbook.worksheets}
+            # Many sheets of one part would be read many times; openpyxl tells which in no other way.
+            if len(parts) < len(workbook.worksheets):
+                raise package.damaged()
+            bounds = _Bounds(name, len(data))
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()
-                yield sheet.title, _rows(sheet, package), sheet.sheet_state != "visible"
+                yield sheet.title, _rows(sheet, package, bounds), sheet.sheet_state != "visible"
             workbook.close()
         except InputFileError:
             raise
@@ -132,20 +140,55 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
             raise package.damaged() from None
 
 
-def _rows(sheet: Any, package: Package) -> Iterator[tuple[Any, ...]]:
-    blank = 0
+class _Bounds:
+    """What the rows of all sheets of a file may have together: a few bytes may stand for many cells, and long ones.
+
+    Args:
+        name: the file's name in messages.
+        file_bytes: its size.
+    """
+
+    def __init__(self, name: str, file_bytes: int) -> None:
+        self._name = name
+        self._file_bytes = file_bytes
+        self._blank = 0
+        self._characters = 0
+
+    def add(self, row: Sequence[Any], number: int, title: str) -> None:
+        """Count a row; InputFileError where it is too long, or there are too many."""
+        if (len(row) - row.count(None)) * _SPARSE < len(row):
+            # A cell in the last column takes some bytes, and makes a row of 16,384.
+            self.add_blank(len(row), number, title)
+        # Cells may share one text.
+        characters = sum(len(value) for value in row if isinstance(value, str))
+        if characters > reading_limits().record_bytes:
+            raise InputFileError(f"{self._name}:{number}: {too_long('a row')}")
+        self._characters += characters
+        check_expansion(self._characters, self._file_bytes, self._name)
+
+    def add_blank(self, cells: int, number: int, title: str) -> None:
+        """Count blank cells of a sparse row, a row without cells as one; InputFileError where there are too many."""
+        self._blank += cells
+        if number > _MAX_ROWS:
+            raise InputFileError(
+                f"{self._name}: sheet {title!r} has a row of a number above {_MAX_ROWS:,}; remove what is far down"
+            )
+        if self._blank > _MAX_BLANK:
+            raise InputFileError(
+                f"{self._name}: up to sheet {title!r} it has more than {_MAX_BLANK:,} blank cells beside few others, "
+                "or blank rows; remove what is far to the right or far down"
+            )
+
+
+def _rows(sheet: Any, package: Package, bounds: _Bounds) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield the rows that have cells, with their numbers."""
     try:
-        for row in sheet.iter_rows(values_only=True):
-            filled = len(row) - row.count(None)
-            if filled * _SPARSE < len(row):
-                # A cell in the last column takes some bytes, and makes a row of 16,384.
-                blank += len(row)
-                if blank > _MAX_BLANK:
-                    raise InputFileError(
-                        f"{package.name}: sheet {sheet.title!r} has more than {_MAX_BLANK:,} blank cells beside few "
-                        "others; remove what is far to the right"
-                    )
-            yield row
+        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            if row:
+                bounds.add(row, number, sheet.title)
+                yield number, row
+            else:
+                bounds.add_blank(1, number, sheet.title)
     except InputFileError:
         raise
     except Exception:
@@ -153,7 +196,7 @@ def _rows(sheet: Any, package: Package) -> Iterator[tuple[Any, ...]]:
 
 
 def _write_rows(writer: TextWriter, rows: Any) -> None:
-    numbered = ((number, [_text(value) for value in row], row) for number, row in enumerate(rows, 1))
+    numbered = ((number, [_text(value) for value in row], row) for number, row in rows)
     filled = ((number, cells, row) for number, cells, row in numbered if any(cells))
     first = next(filled, None)
     if first is None:

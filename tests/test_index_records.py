@@ -18,6 +18,7 @@ from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, NotAnIndexError
+from serotine.index.files import SEGMENT_FOLDER
 
 TABLES = ("segments", "codebooks", "meta", "sqlite_sequence")
 
@@ -124,8 +125,11 @@ def test_changed_rows_are_named(path: Path, statement: str, rows: str) -> None:
             with pytest.raises(IndexDamagedError, match=rows):
                 use()
     pattern = f"catalog.sqlite: {rows}: not what was written, by their checksums; restore it"
+    files = sorted((path / SEGMENT_FOLDER).iterdir())
     with pytest.raises(IndexDamagedError, match=pattern):
         Index.open(path)
+    # Not even those that the damaged rows no longer name are removed.
+    assert sorted((path / SEGMENT_FOLDER).iterdir()) == files
     assert Index.salvage(path, path.with_name("saved")).damaged
 
 

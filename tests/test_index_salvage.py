@@ -131,14 +131,15 @@ def test_two_segments_with_the_same_documents(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", dim=2) as index:
         for id_ in "ab":
             index.add(ids=[id_], vectors=[np.eye(2)])
+    copy = f"{'0' * 32}.vectors"
     statement(
-        "UPDATE segments SET (vectors_file, vectors_bytes, vectors_checksum) = ('copy', (SELECT vectors_bytes FROM "
+        f"UPDATE segments SET (vectors_file, vectors_bytes, vectors_checksum) = ('{copy}', (SELECT vectors_bytes FROM "  # noqa: S608
         "segments WHERE segment = 1), (SELECT vectors_checksum FROM segments WHERE segment = 1)) WHERE segment = 2"
     )(tmp_path / "x")
     with closing(sqlite3.connect(tmp_path / "x" / "catalog.sqlite")) as connection:
         (name,) = connection.execute("SELECT vectors_file FROM segments WHERE segment = 1").fetchone()
     files = tmp_path / "x" / SEGMENT_FOLDER
-    (files / "copy").write_bytes((files / name).read_bytes())
+    (files / copy).write_bytes((files / name).read_bytes())
     report = Index.salvage(tmp_path / "x", tmp_path / "new")
     assert [document.id for document in report.lost] == ["b"]
     with Index.open(tmp_path / "new") as index:

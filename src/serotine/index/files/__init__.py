@@ -23,12 +23,11 @@ from serotine.index.files.codebook import (
     row_bytes,
     sample_size,
 )
+from serotine.index.files.names import CODEBOOK, CODES, FILE_NAME, VECTORS, is_name, new_name
 from serotine.index.files.router import nearest, nearest_member, route
 from serotine.index.files.segment import (
     CHECKPOINT_FILE,
-    CODES,
     SEGMENT_FOLDER,
-    VECTORS,
     Segment,
     SegmentRecord,
     append_documents,
@@ -39,7 +38,9 @@ from serotine.index.files.segment import (
 
 __all__ = [
     "CHECKPOINT_FILE",
+    "CODEBOOK",
     "CODES",
+    "FILE_NAME",
     "MAX_CENTROIDS",
     "SEGMENT_FOLDER",
     "VECTORS",
@@ -59,8 +60,10 @@ __all__ = [
     "damage",
     "durable",
     "id_type",
+    "is_name",
     "nearest",
     "nearest_member",
+    "new_name",
     "open_codebook",
     "quantize",
     "route",

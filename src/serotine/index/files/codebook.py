@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from serotine import _core
 from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.names import CODEBOOK
 from serotine.index.files.router import Router, route
 
-KIND = "codebook"
 # Sampled tokens per centroid in training, and the maximum size of a sample in bytes of fp32.
 SAMPLES = 24
 _MAX_SAMPLE_BYTES = 1 << 30
@@ -145,7 +145,7 @@ class Codebook:
 
     def write(self, path: Path) -> FileRecord:
         """Write it to a file and return the file's record."""
-        with ArraysWriter(path, KIND) as writer:
+        with ArraysWriter(path, CODEBOOK) as writer:
             writer.append("centroids", self._centroids)
             writer.append("scales", self._scales)
             writer.append("coarse", self._coarse)
@@ -187,7 +187,7 @@ def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
     Raises:
         IndexDamagedError: the file is missing or damaged.
     """
-    file = ArraysFile(folder / record.file.name, record.file, KIND)
+    file = ArraysFile(folder / record.file.name, record.file, CODEBOOK)
     try:
         centroids, coarse = file.arrays["centroids"], file.arrays["coarse"]
         if centroids.shape != (record.centroids, dim) or coarse.shape[1:] != (dim,):

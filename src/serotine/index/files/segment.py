@@ -15,11 +15,11 @@ from serotine import _core
 from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.codebook import Codebook, row_bytes
+from serotine.index.files.names import CODES, VECTORS
 
 SEGMENT_FOLDER = "segments"
 # Codebook training's checkpoint, in the segment folder; the only file there that the catalog does not name.
 CHECKPOINT_FILE = "training.checkpoint"
-VECTORS, CODES = "vectors", "codes"
 # Of a token, beside its residual: centroid, step, error and posting.
 _CODE_BYTES = 4 + 1 + 1 + 4
 # Tokens decoded per call.

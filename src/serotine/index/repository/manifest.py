@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serotine.errors import IndexDamagedError, RepositoryError, reason, shown
+from serotine.index.files import FILE_NAME
 
 FORMAT_VERSION = 1
 PART_BYTES = 8 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Names are joined to a folder of the reader's: nothing else may pass.
-_FILE_NAME = re.compile(r"[0-9a-f]{32}\.(vectors|codes|codebook)|catalog\.sqlite")
+_FILE_NAME = re.compile(rf"{FILE_NAME}|catalog\.sqlite")
 
 
 def digest(data: bytes) -> str:

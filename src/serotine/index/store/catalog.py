@@ -20,6 +20,7 @@ from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import (
     calibration_table,
     coverage_table,
+    file_rows,
     filter_fields,
     filters,
     integrity,
@@ -31,6 +32,7 @@ from serotine.index.store import (
 from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.connection import CATALOG_FILE, CatalogConnection
 from serotine.index.store.coverage_table import CoverageCounts
+from serotine.index.store.file_rows import Refusal
 from serotine.index.store.filter_fields import FilterField
 from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.settings import Settings, decoded, decoded_metadata, settings_rows
@@ -116,23 +118,22 @@ class Catalog(CatalogConnection):
         IndexDamagedError: the catalog is not a readable database.
     """
 
-    def segments(self) -> list[tuple[int, SegmentRecord]]:
-        """Return every segment with its number, in the order of their documents."""
-        with self._statements() as connection:
-            rows = connection.execute(
-                "SELECT segment, documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
-                "codes_file, codes_bytes, codes_checksum FROM segments ORDER BY segment"
-            ).fetchall()
-        return [
-            (row[0], SegmentRecord(row[1], row[2], row[3], _file_record(row[4:7]), _file_record(row[7:10])))
-            for row in rows
-        ]
+    def segments(self, refuse: Refusal | None = None) -> list[tuple[int, SegmentRecord]]:
+        """Return every segment with its number, in the order of their documents.
 
-    def codebooks(self) -> dict[int, CodebookRecord]:
-        """Return every codebook by number."""
+        Args:
+            refuse: takes what is wrong with rows, instead of an IndexDamagedError.
+        """
+        columns = file_rows.SEGMENT_COLUMNS
         with self._statements() as connection:
-            rows = connection.execute("SELECT codebook, file, bytes, checksum, centroids, tokens FROM codebooks")
-            return {row[0]: CodebookRecord(FileRecord(*row[1:4]), row[4], row[5]) for row in rows}
+            rows = connection.execute(f"SELECT {columns} FROM segments ORDER BY segment").fetchall()  # noqa: S608
+        return file_rows.segment_records(rows, refuse or file_rows.refusal(self._path))
+
+    def codebooks(self, refuse: Refusal | None = None) -> dict[int, CodebookRecord]:
+        """Return every codebook by number; `refuse` as for `segments`."""
+        with self._statements() as connection:
+            rows = connection.execute(f"SELECT {file_rows.CODEBOOK_COLUMNS} FROM codebooks").fetchall()  # noqa: S608
+        return file_rows.codebook_records(rows, refuse or file_rows.refusal(self._path))
 
     def files(self) -> list[FileRecord]:
         """Return every file that the catalog names."""
@@ -303,7 +304,3 @@ class Catalog(CatalogConnection):
         with self._statements() as connection:
             rows = connection.execute("SELECT number FROM documents ORDER BY number")
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
-
-
-def _file_record(values: Sequence[Any]) -> FileRecord | None:
-    return None if values[0] is None else FileRecord(*values)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from serotine.errors import IndexExistsError, wrong_type
 from serotine.files import POSIX_FILES, named_errors
-from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
+from serotine.index.files import CHECKPOINT_FILE, FILE_NAME, SEGMENT_FOLDER, durable, new_name
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.settings import Settings
 from serotine.wording import worded
 
 _INDEX_FILE = re.compile(
-    rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
+    rf"({FILE_NAME}|{re.escape(CHECKPOINT_FILE)})"
     rf"(\.[0-9a-f]{{32}}{re.escape(durable.TEMPORARY)})?"
 )
 
@@ -95,7 +95,7 @@ def _already_exists(folder: Path, fix: str) -> IndexExistsError:
 
 def new_file(folder: Path, kind: str) -> Path:
     """Return a path for a new file of the index, with a name that was never used."""
-    return folder / SEGMENT_FOLDER / f"{uuid.uuid4().hex}.{kind}"
+    return folder / SEGMENT_FOLDER / new_name(kind)
 
 
 def stray_files(folder: Path, catalog: Catalog) -> list[str]:
@@ -115,7 +115,11 @@ def sweep(folder: Path, catalog: Catalog) -> None:
     """Remove stray files; requires the writer lock. Files that are not named like an index's stay.
 
     On Windows so do those that a reader has open, until the next writer removes them.
+
+    Raises:
+        IndexDamagedError: rows of the catalog are not what was written: a file that they no longer name may be needed.
     """
+    catalog.require_intact_records()
     for name in stray_files(folder, catalog):
         try:
             durable.remove(folder / SEGMENT_FOLDER / name)

@@ -140,7 +140,7 @@ def _salvage(folder: Path, catalog: Catalog, building: Path) -> SalvageReport:
 def _intact_codebooks(folder: Path, catalog: Catalog, damaged: list[str]) -> dict[int, tuple[CodebookRecord, Codebook]]:
     intact = {}
     files = folder / SEGMENT_FOLDER
-    for number, record in catalog.codebooks().items():
+    for number, record in catalog.codebooks(damaged.append).items():
         problem = damage(files / record.file.name, record.file)
         if not problem:
             try:
@@ -161,7 +161,7 @@ def _intact_segments(
     rows = catalog.damaged_records()
     if rows:
         damaged.append(record_checksums.problem(rows))
-    for number, record in catalog.segments():
+    for number, record in catalog.segments(damaged.append):
         problems = {file.name: damage(files / file.name, file) for file in record.files}
         damaged += [problem for problem in problems.values() if problem]
         vectors = record.vectors if record.vectors and not problems[record.vectors.name] else None
@@ -183,7 +183,7 @@ def _intact_segments(
             damaged.append(f"segment {number} holds {segment.numbers.size - positions.size:,} documents of another one")
         taken = np.concatenate([taken, segment.numbers[positions]])
         # Exact scores are proved over stored vectors: rebuilt ones are stored as new documents are.
-        approximate = vectors is None and record.vectors is not None
+        approximate = vectors is None and catalog.settings.keep_vectors
         copied = not approximate and positions.size == segment.numbers.size
         intact.append(_IntactSegment(segment, copied, positions, approximate))
     return intact

@@ -1,0 +1,99 @@
+"""Indexes from strangers, whose checksums match what was forged: refused in words, and nothing outside is touched."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serotine import Index
+from serotine.errors import IndexDamagedError
+from serotine.index.files import SEGMENT_FOLDER
+from serotine.index.store import commits, record_checksums
+
+DIM = 8
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An index of two segments."""
+    with Index.create(tmp_path / "theirs" / "x", dim=DIM) as index:
+        index.add(ids=["a", "b"], texts=["bat", "owl"], vectors=[np.eye(2, DIM)] * 2)
+        index.add(ids=["c"], texts=["moth"], vectors=[np.eye(2, DIM)])
+    return tmp_path / "theirs" / "x"
+
+
+def forge(path: Path, statement: str, *values: object) -> None:
+    """Change the catalog, and renew its checksums."""
+    with closing(sqlite3.connect(path / "catalog.sqlite", isolation_level=None)) as connection:
+        connection.execute(statement, values)
+        record_checksums.renew(connection, commits.count(connection))
+
+
+USES: dict[str, Callable[[Path, Path], object]] = {
+    "open": lambda path, _: Index.open(path, read_only=True).close(),
+    "write": lambda path, _: Index.open(path).close(),
+    "restore": lambda path, target: Index.restore(path, target),
+    "snapshot": lambda path, target: Index.open(path, read_only=True).snapshot(target),
+    "repository": lambda path, target: Index.open(path, read_only=True).snapshot(f"file://{target}"),
+}
+
+
+@pytest.mark.parametrize("name", ["../../victim.vectors", "absolute", "", "victim.vectors", "{}.codes", b"junk", 7])
+def test_a_file_name_that_no_index_writes_is_refused(path: Path, tmp_path: Path, name: str | bytes | int) -> None:
+    with Index.open(path, read_only=True) as index:
+        original = index._store.snapshot().segments[1].segment.path
+    for victim in (path.parent / "victim.vectors", tmp_path / "elsewhere", path / SEGMENT_FOLDER / "victim.vectors"):
+        victim.write_bytes(original.read_bytes())
+    for folder in (tmp_path, tmp_path / "mine"):
+        folder.mkdir(exist_ok=True)
+        (folder / "victim.vectors").write_text("precious")
+    if name == "absolute":
+        name = str(tmp_path / "elsewhere")
+    elif isinstance(name, str):
+        name = name.format("0" * 32)
+    inode = (tmp_path / "elsewhere").stat().st_ino
+    forge(path, "UPDATE segments SET vectors_file = ? WHERE segment = 1", name)
+    for use in USES.values():
+        with pytest.raises(IndexDamagedError, match=r"segment 1: .* is not a file name of vectors; restore"):
+            use(path, tmp_path / "mine" / "new")
+    report = Index.salvage(path, tmp_path / "mine" / "new")
+    assert (report.documents, [document.id for document in report.lost]) == (1, ["a", "b"])
+    assert any("segment 1" in problem for problem in report.damaged)
+    assert (tmp_path / "mine" / "victim.vectors").read_text() == "precious"
+    assert (tmp_path / "victim.vectors").read_text() == "precious"
+    assert (tmp_path / "elsewhere").stat().st_ino == inode
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("documents = 'x'", "segment 1: its numbers of documents, tokens and codebook are not all integers"),
+        ("tokens = -1", "segment 1: its numbers of documents, tokens and codebook are not all integers"),
+        ("codebook = 'x'", "segment 1: its numbers of documents, tokens and codebook are not all integers"),
+        ("vectors_bytes = 'x'", "segment 1: the size or the checksum of its file of vectors is not valid"),
+        ("vectors_checksum = x'00'", "segment 1: the size or the checksum of its file of vectors is not valid"),
+    ],
+)
+def test_forged_rows_of_segments_are_refused_in_words(path: Path, tmp_path: Path, change: str, problem: str) -> None:
+    forge(path, f"UPDATE segments SET {change} WHERE segment = 1")  # noqa: S608
+    for use in USES.values():
+        with pytest.raises(IndexDamagedError, match=problem):
+            use(path, tmp_path / "new")
+    assert Index.salvage(path, tmp_path / "new").documents == 1
+
+
+def test_forged_rows_of_codebooks_are_refused_in_words(path: Path, tmp_path: Path) -> None:
+    insertion = "INSERT INTO codebooks (file, bytes, checksum, centroids, tokens) VALUES "
+    forge(path, insertion + "('../codebook', 1, '', 1, 1)")
+    for use in USES.values():
+        with pytest.raises(IndexDamagedError, match=r"codebook 1: '\.\./codebook' is not a file name of codebook"):
+            use(path, tmp_path / "new")
+    assert Index.salvage(path, tmp_path / "new").documents == 3
+    forge(path, "UPDATE codebooks SET tokens = 'x'")
+    with pytest.raises(IndexDamagedError, match="codebook 1: its numbers of centroids and tokens are not integers"):
+        Index.open(path)

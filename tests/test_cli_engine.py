@@ -54,7 +54,7 @@ def test_info_reports_that_a_small_index_is_scored_exactly(shell: Shell) -> None
     with Index.open("i.serotine", read_only=True) as index:
         stats = index.stats()
     # Where the training of a codebook was interrupted.
-    interrupted = _describe(Path("i.serotine"), replace(stats, tokens=FIRST_TRAINING))
+    interrupted = _describe(Path("i.serotine"), replace(stats, tokens=FIRST_TRAINING), None)
     assert "none yet: all vectors are float16. The next change trains a codebook and compresses them." in interrupted
 
 

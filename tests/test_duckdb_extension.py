@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -134,23 +131,6 @@ def test_queries_of_several_databases_and_threads_at_once() -> None:
         thread.join()
     assert len(found) == 12
     assert len(set(found)) == 1
-
-
-@is_built
-def test_control_c_ends_a_statement() -> None:
-    with connect() as con:
-        assert register(con) == "extension"
-        vectors = "list_transform(range(400), lambda n: [n, i, 1, 2]::FLOAT[4])"
-        con.execute(f"CREATE TABLE t AS SELECT {vectors} AS vectors FROM range(2000) AS numbers(i)")  # noqa: S608
-        start = time.perf_counter()
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        # Hours, if nothing ended it.
-        statement = "SELECT sum(maxsim([[1, 2, 3, 4]]::FLOAT[4][], vectors)) FROM t, range(10000000)"
-        with pytest.raises((KeyboardInterrupt, RuntimeError, duckdb.Error)):
-            con.execute(statement).fetchall()
-        timer.join()
-        assert time.perf_counter() - start < 30
 
 
 @is_built

@@ -77,6 +77,7 @@ def test_neon_paths_under_emulation(tmp_path: Path) -> None:
     assert "neon_i8mm: ok" in output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("x86_64-w64-mingw32-g++-posix") is None or shutil.which("wine") is None,
     reason="needs the Windows cross compiler and wine (Debian: g++-mingw-w64-x86-64-posix wine64 wine)",

@@ -87,3 +87,14 @@ def test_a_sheet_may_end_at_the_last_row() -> None:
     extract = TEXT_READERS[".xlsx"](xlsx(rows), "a.xlsx")
     assert extract.text.startswith("bat\nowl\n\n")
     assert list(extract.positions[1].values[:2]) == [1, 1048576]
+
+
+def test_what_is_nested_in_a_page_is_written_once() -> None:
+    pytest.importorskip("selectolax")
+    read = TEXT_READERS[".html"]
+    drawing = "<svg><text>a<text>b</text></text><foreignObject><p>c</p>" * 3
+    assert read(f"<p>x</p>{drawing}".encode(), "a.html").text == "x" + "\n\nab\n\nc" * 3
+    headings = read(("<h1><div><h2>" * 3 + "owl</h2></div></h1>" * 3 + "<h3>bat</h3>moth").encode(), "a.html")
+    assert [section.headings for section in headings.sections] == [("owl",), ("owl", "bat")]
+    noscript = "<p>x</p><noscript><p>a<noscript><p>enable scripts</p></noscript></p></noscript><noscript>b</noscript>"
+    assert read(noscript.encode(), "a.html").text == "x\n\nb"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, sections
+from serotine.ingest.readers.html_ancestors import Ancestors
 from serotine.ingest.readers.html_cost import check_cost
 from serotine.ingest.readers.navigation import navigation_ids
 from serotine.ingest.readers.titles import given_title
@@ -63,6 +64,7 @@ _DROPPED_CLASSES = frozenset(
         *("permalink", "skip-link", "skip-to-content", "skiplink", "viewcode-link"),
     )
 )
+_DRAWN_TEXTS = frozenset(("desc", "text", "title"))
 _FOOTER_PARENTS = frozenset(("article", "blockquote", "main", "section"))
 _SKIP_LINK = re.compile(r"\s*(?:skip|jump) to\b", re.IGNORECASE)
 # The text of a link to the heading beside it: symbols, an icon of a font, or nothing.
@@ -134,7 +136,7 @@ def read_html(data: bytes, name: str) -> Extract:
 def _main_nodes(nodes: list[LexborNode]) -> list[LexborNode]:
     """Return the visible nodes that are not inside another of them."""
     main_ids = {node.mem_id for node in nodes}
-    covered = _Ancestors(lambda parent: parent.mem_id in main_ids or _hidden(parent))
+    covered = Ancestors(lambda parent: parent.mem_id in main_ids or _hidden(parent))
     return [node for node in nodes if not _hidden(node) and not covered.match(node)]
 
 
@@ -172,9 +174,13 @@ class _Writer:
         # Index of the separator before the next text: the largest since the last one.
         self._separator = 0
         self._heading = (0, 0)
+        self._is_heading_open = False
+        # How many elements of each kind the text is in. Noscripts and links in others are not examined again: each
+        # would read all that is in it.
+        self._open: Counter[str] = Counter()
         self._preformatted = 0
         self._preformatted_start = 0
-        self._in_article = _Ancestors(lambda parent: (parent.tag or "") in _FOOTER_PARENTS)
+        self._in_article = Ancestors(lambda parent: (parent.tag or "") in _FOOTER_PARENTS)
         self.headings: list[tuple[int, int, str]] = []
         self._formula = ""
         self._explained: set[str] = set()
@@ -206,11 +212,7 @@ class _Writer:
             elif tag == "input" and not _hidden(node):
                 self._input(node)
             elif tag == "svg" and not _hidden(node):
-                for part in node.css("title, desc, text"):
-                    self._separate("li")
-                    self._write(_one_line(part.text()))
-                    self._separate("li")
-                pending.extend((part, False) for part in reversed(node.css("foreignObject")))
+                pending.extend((part, False) for part in reversed(self._drawing(node)))
             elif tag == "math":
                 self._formula = _formula(node)
                 self._write(self._formula)
@@ -219,9 +221,10 @@ class _Writer:
             elif not (
                 tag in _DROPPED
                 or node.mem_id in self._left_out
-                or (tag == "noscript" and _ABOUT_SCRIPTS.search(node.text()))
+                or (tag == "noscript" and not self._open[tag] and _ABOUT_SCRIPTS.search(node.text()))
                 or _hidden(node)
                 or _surrounds(node, tag, self._in_article)
+                or (tag == "a" and not self._open[tag] and _is_anchor(node))
             ):
                 children = list(node.iter(include_text=True))
                 if tag not in _ABBREVIATIONS:
@@ -229,6 +232,22 @@ class _Writer:
                 self._enter(tag)
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(children))
+
+    def _drawing(self, drawing: LexborNode) -> list[LexborNode]:
+        """Write the texts of a drawing, none of which is in another; return the pages in it."""
+        pages = []
+        pending = list(drawing.iter())[::-1]
+        while pending:
+            part = pending.pop()
+            if part.tag in _DRAWN_TEXTS:
+                self._separate("li")
+                self._write(_one_line(part.text()))
+                self._separate("li")
+            elif part.tag == "foreignObject":
+                pages.append(part)
+            else:
+                pending += list(part.iter())[::-1]
+        return pages
 
     def _count_tooltip(self, node: LexborNode, children: Sequence[LexborNode]) -> None:
         """Count the title of an element that says something else than its text."""
@@ -265,19 +284,24 @@ class _Writer:
             self._write(f" {description} ")
 
     def _enter(self, tag: str) -> None:
+        self._open[tag] += 1
         self._separate(tag)
         if tag == "pre":
             self._preformatted += 1
             self._preformatted_start = len(self._texts)
         if tag in _HEADINGS:
             self._heading = (len(self._texts), self._length)
+            self._is_heading_open = True
 
     def _leave(self, tag: str) -> None:
+        self._open[tag] -= 1
         if tag == "pre":
             self._preformatted -= 1
             self._trim()
         self._separate(tag)
-        if tag in _HEADINGS:
+        # Of headings in a heading, the innermost is one: each would repeat the text of those in it.
+        if tag in _HEADINGS and self._is_heading_open:
+            self._is_heading_open = False
             first, offset = self._heading
             written = "".join(self._texts[first:])
             title = _SPACE.sub(" ", written).strip()
@@ -322,35 +346,11 @@ def _formula(node: LexborNode) -> str:
     return tex or (annotation if annotation is not None else node).text()
 
 
-class _Ancestors:
-    """Whether any ancestor of a node matches; each is examined once, however many nodes are below it."""
-
-    def __init__(self, matches: Callable[[LexborNode], bool]) -> None:
-        self._matches = matches
-        # By node: whether it or one of its ancestors matches.
-        self._known: dict[int, bool] = {}
-
-    def match(self, node: LexborNode) -> bool:
-        """Return whether an ancestor of a node matches."""
-        examined = []
-        matched = False
-        parent = node.parent
-        while parent is not None:
-            known = self._known.get(parent.mem_id)
-            examined.append(parent.mem_id)
-            if known is not None or self._matches(parent):
-                matched = known is not False
-                break
-            parent = parent.parent
-        self._known.update(dict.fromkeys(examined, matched))
-        return matched
-
-
 def _hidden(node: LexborNode) -> bool:
     return "hidden" in node.attributes
 
 
-def _surrounds(node: LexborNode, tag: str, in_article: _Ancestors) -> bool:
+def _surrounds(node: LexborNode, tag: str, in_article: Ancestors) -> bool:
     """Return whether a node is not of the text itself, but of the page around it.
 
     Args:
@@ -363,10 +363,12 @@ def _surrounds(node: LexborNode, tag: str, in_article: _Ancestors) -> bool:
         return True
     if not _DROPPED_CLASSES.isdisjoint((attributes.get("class") or "").lower().split()):
         return True
-    if tag == "footer":
-        return not in_article.match(node)
-    if tag != "a":
-        return False
+    return tag == "footer" and not in_article.match(node)
+
+
+def _is_anchor(node: LexborNode) -> bool:
+    """Return whether a link is a sign beside a heading, or leads past the navigation."""
+    attributes = node.attributes
     text = node.text()
     if not (attributes.get("href") or "").startswith("#"):
         is_sign = bool(_SURE_ANCHOR_SIGNS.fullmatch(text))

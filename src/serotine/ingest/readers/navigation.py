@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from serotine.ingest.readers.html_ancestors import Ancestors
+
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -32,7 +34,11 @@ def navigation_ids(page: LexborHTMLParser) -> set[int]:
     link_ids = {link.mem_id for link in links}
     bars: dict[int, bool] = {}
     ids: set[int] = set()
+    in_link = Ancestors(lambda parent: parent.mem_id in link_ids)
     for link in links:
+        # Each would read all that is in it.
+        if in_link.match(link):
+            continue
         text = link.text()
         bar = link.mem_id if _LABELED.match(text) or _SIGNS.fullmatch(text) else None
         node = link.parent

@@ -42,6 +42,8 @@ _NAMES = {
     "tr": "turkish",
     "yi": "yiddish",
 }
+# No word of a language is longer; some stemmers move all letters that follow one.
+_MAX_LETTERS = 64
 # Written without spaces between words, or with particles attached to them: pairs of characters are indexed.
 _PAIRED = frozenset(("ja", "km", "ko", "lo", "my", "th", "zh"))
 
@@ -60,6 +62,8 @@ def stemmer_name(language: str | None) -> str | None:
 def stemmer(language: str | None) -> Callable[[str], str] | None:
     """Return a function that stems words of a language, for one thread; None where there is no stemmer.
 
+    It returns a word of more than 64 letters as it is: some stemmers take quadratic time.
+
     >>> from serotine.stemmers import stemmer
     >>> stemmer("de")("fledermäuse")
     'fledermaus'
@@ -68,7 +72,7 @@ def stemmer(language: str | None) -> Callable[[str], str] | None:
     if name is None:
         return None
     stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
-    return stem
+    return lambda word: word if len(word) > _MAX_LETTERS else stem(word)
 
 
 def stemmer_version() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import TrainingError, missing_extra
 from serotine.evaluation import beir_texts
+from serotine.normalization import nfkc
 from serotine.progress import Advance
 from serotine.training.examples import Example
 from serotine.training.recipe import Cleaning
@@ -65,7 +65,7 @@ class SourceReport:
 
 def words(text: str) -> list[str]:
     """Return a text's words, case folded; of scripts without spaces, its characters."""
-    matches = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    matches = _WORD.findall(nfkc(text).casefold())
     return [piece for word in matches for piece in (word if ord(word[0]) >= 0x2E80 else (word,))]
 
 

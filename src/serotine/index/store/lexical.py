@@ -29,6 +29,7 @@ import numpy as np
 from serotine.common_words import is_function_word
 from serotine.index.store.word_statistics import WordStatistics, bm25_scores, collection_statistics, text_lengths
 from serotine.languages import detect_language
+from serotine.normalization import nfkc
 from serotine.stemmers import stemmer, stemmer_name, stemmer_version
 
 Stem = Callable[[str], str]
@@ -244,7 +245,8 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         "SELECT count(*) FROM temp.expected_counts AS words "
         "CROSS JOIN temp.stored_counts AS stored ON stored.term = words.term WHERE stored.doc = words.doc"
     )
-    words = "SELECT count(*) FROM temp.expected_counts"
+    # FTS5 stores a mark that stands alone as a word without letters, which nothing looks up.
+    words = "SELECT count(*) FROM temp.expected_counts WHERE term <> ''"
     try:
         is_whole = connection.execute(f"SELECT ({lookups}) = ({words})").fetchone()[0]
     except sqlite3.DatabaseError as error:
@@ -467,7 +469,7 @@ def _word() -> re.Pattern[str]:
 
 def _analyzed(text: str, *, closing: bool) -> str:
     """Analyze `text`; with `closing`, also add the last character of every longer run alone."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = nfkc(text).casefold()
     if text.isascii():
         return text
 

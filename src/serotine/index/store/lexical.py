@@ -245,7 +245,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         "SELECT count(*) FROM temp.expected_counts AS words "
         "CROSS JOIN temp.stored_counts AS stored ON stored.term = words.term WHERE stored.doc = words.doc"
     )
-    # FTS5 stores a mark that stands alone as an empty word, which cannot be found.
+    # FTS5 stores a mark without a letter as an empty word, which cannot be found.
     words = "SELECT count(*) FROM temp.expected_counts WHERE term <> ''"
     try:
         is_whole = connection.execute(f"SELECT ({lookups}) = ({words})").fetchone()[0]

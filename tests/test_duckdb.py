@@ -253,6 +253,23 @@ def test_bad_vectors_are_refused(con: Any, expression: str) -> None:
         con.execute(f"SELECT {expression}")
 
 
+@pytest.mark.parametrize("settings", [{"dim": 16}, {"encoder": WordEncoder(16)}], ids=["dim", "encoder"])
+def test_a_query_of_another_width_than_the_blobs_is_refused(con: Any, settings: dict[str, Any]) -> None:
+    kind = integration.register(con)
+    integration.register(con, extension=kind == "extension", **settings)
+    create(con, COLUMNS["float16"]())
+    message = "query: must have 16 dimensions, got 8"
+    with pytest.raises(duckdb.InvalidInputException, match=message):
+        scores(con, query=QUERY[:, :8])
+    with pytest.raises(duckdb.InvalidInputException, match=message):
+        con.execute("SELECT * FROM maxsim_topk('documents', vectors, $1, 2)", [QUERY[:, :8]])
+    with pytest.raises(duckdb.InvalidInputException, match=message):
+        scores(con, "maxsim([[id, 1, 2, 3, 4, 5, 6, 7]]::FLOAT[][], vectors)")
+    np.testing.assert_allclose(scores(con), EXPECTED, rtol=1e-3)
+    # Lists say their own width.
+    assert con.execute("SELECT maxsim([[1, 2]]::FLOAT[][], [[3, 4]]::FLOAT[][])").fetchone() == (11,)
+
+
 def test_the_row_in_a_message_counts_nulls(con: Any) -> None:
     con.execute("CREATE TABLE t AS SELECT * FROM (VALUES (NULL), ([[1]]), (NULL), ([[2, 3]])) AS v(vectors)")
     with pytest.raises(duckdb.InvalidInputException, match="token 0 of row 3 of a batch of 4 must have 1 dimensions"):

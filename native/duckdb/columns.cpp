@@ -161,6 +161,10 @@ void Column::check(const std::vector<std::uint32_t>& rows, std::size_t dim) {
 }
 
 void Column::check_blobs(const std::vector<std::uint32_t>& rows, std::size_t dim) {
+  // Read by another width, they would give scores that mean nothing.
+  if (blobs_.dim != 0 && dim != 0 && dim != blobs_.dim) {
+    throw Refused("query: must have " + std::to_string(blobs_.dim) + " dimensions, got " + std::to_string(dim));
+  }
   dim_ = dim == 0 ? blobs_.dim : dim;
   if (dim_ == 0) {
     refuse("a BLOB does not say how many dimensions its vectors have; pass dim= to register, or FLOAT[][]");

@@ -31,8 +31,7 @@ def packed_column(
     """
     import pyarrow
 
-    types = pyarrow.types
-    if types.is_binary(column.type) or types.is_large_binary(column.type):
+    if is_blob(column.type):
         width = blobs.dim if dim is None else dim
         if width is None:
             raise ValueError(
@@ -45,6 +44,13 @@ def packed_column(
     if values not in (pyarrow.float32(), pyarrow.float64(), pyarrow.float16()):
         raise _unfit(name, column.type)
     return _packed_lists(column, name, dim, row_name)
+
+
+def is_blob(type_: Any) -> bool:
+    """Return whether a column of this type has blobs."""
+    import pyarrow
+
+    return bool(pyarrow.types.is_binary(type_) or pyarrow.types.is_large_binary(type_))
 
 
 def with_offsets(column: pyarrow.Array) -> pyarrow.Array:

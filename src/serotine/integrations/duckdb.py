@@ -20,7 +20,7 @@ from serotine.coverage import warn_about_texts
 from serotine.errors import missing_extra
 from serotine.index import TextEncoder, encode_queries
 from serotine.integrations import duckdb_extension
-from serotine.integrations.arrow_vectors import packed_column, sql_type, with_offsets
+from serotine.integrations.arrow_vectors import is_blob, packed_column, sql_type, with_offsets
 from serotine.integrations.vector_blobs import (
     BlobDtype,
     BlobFormat,
@@ -76,7 +76,8 @@ def register(
     Args:
         con: an open connection.
         encoder: an encoder, or the name of one for `serotine.Encoder`.
-        dim: dimensions of vectors in BLOBs; the encoder's by default, else those of the query.
+        dim: dimensions of vectors in BLOBs, which queries over them must have; the encoder's by default. Without
+            either, documents have those of the query, which is a list.
         dtype: what BLOBs hold, as `pack_vectors` writes them: "float16", "int8" or "float32".
         extension: True requires the extension, False uses Python; None takes the extension where it can be loaded.
 
@@ -233,6 +234,9 @@ class _Functions:
         if widths.size > 1 and widths[-2] > 0:
             raise ValueError(f"query: all rows must have one dimension, got {widths[-2]} and {widths[-1]}")
         dim = int(widths[-1]) or None
+        if dim and self.blobs.dim not in (None, dim) and is_blob(documents.type):
+            # Read by another width, they would give scores that mean nothing.
+            raise ValueError(f"query: must have {self.blobs.dim} dimensions, got {dim}")
         packed = packed_column(documents, "document", self.blobs, dim, name)
         return scored(packed, self._score(handles, vectors, packed.rows.shape[1], name), "document", name)
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError
 from serotine.index.files import SEGMENT_FOLDER
 from serotine.index.store import commits, record_checksums
+from serotine.ingest import update
 
 DIM = 8
 
@@ -97,3 +99,55 @@ def test_forged_rows_of_codebooks_are_refused_in_words(path: Path, tmp_path: Pat
     forge(path, "UPDATE codebooks SET tokens = 'x'")
     with pytest.raises(IndexDamagedError, match="codebook 1: its numbers of centroids and tokens are not integers"):
         Index.open(path)
+
+
+PROGRAMS = {
+    "trigger": ["CREATE TRIGGER t AFTER INSERT ON documents BEGIN UPDATE documents SET live = 0; END"],
+    "view": [
+        "ALTER TABLE meta RENAME TO meta0",
+        "CREATE VIEW meta AS SELECT key, value FROM meta0 UNION ALL SELECT 'zz', x FROM "
+        "(WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c) WHERE x < 0",
+    ],
+    "virtual": ["CREATE VIRTUAL TABLE other USING fts5 (text)"],
+    "computed": ["CREATE TABLE other (a, b AS (printf('%.*c', a, 'x')))"],
+    "check": ["CREATE TABLE other (a, CHECK (length(printf('%.*c', a, 'x')) > 0))"],
+    "reference": ["CREATE TABLE other (a REFERENCES segments ON DELETE CASCADE)"],
+    "default": ["CREATE TABLE other (a DEFAULT (printf('%.*c', 9, 'x')))"],
+    "index": ["CREATE INDEX other ON documents (printf('%.*c', number, 'x'))"],
+    "condition": ["CREATE INDEX other ON documents (number) WHERE length(hex(text)) > 1"],
+    "disguised": [
+        "CREATE VIEW other AS SELECT 1",
+        "PRAGMA writable_schema=ON",
+        "UPDATE sqlite_master SET type = 'table', sql = 'CREATE /**/' || substr(sql, 8) WHERE name = 'other'",
+    ],
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_in_the_schema_is_refused_before_it_runs(path: Path, tmp_path: Path, program: str) -> None:
+    with closing(sqlite3.connect(path / "catalog.sqlite", isolation_level=None)) as connection:
+        for statement in PROGRAMS[program]:
+            connection.execute(statement)
+    uses: list[Callable[[Path, Path], object]] = [
+        *USES.values(),
+        Index.salvage,
+        lambda path, _: Index.open_or_create(path, dim=DIM).close(),
+    ]
+    for use in uses:
+        with pytest.raises(
+            IndexDamagedError, match=r"catalog.sqlite: its schema has the (trigger|view|table|index) '|malformed"
+        ):
+            use(path, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_schema_of_every_feature_has_no_program(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("bats hunt moths at night")
+    fields = {"as": str, "check": int, "a.b": bool, "it's": str, "ü (x)": str}
+    with Index.create(tmp_path / "x", encoder=WordEncoder(), filterable=fields) as index:
+        update(index, [tmp_path / "a.txt"])
+        index.add(ids=["a"], texts=["Fledermäuse jagen nachts, und sie jagen Motten"], metadata=[{"as": "x"}])
+        index.delete(["a"])
+        index.tune(queries=["bats"])
+    with Index.open(tmp_path / "x", encoder=WordEncoder()) as index:
+        assert index.verify().documents == len(index) > 0

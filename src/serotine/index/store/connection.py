@@ -12,7 +12,7 @@ from pathlib import Path
 
 from serotine.errors import IndexReplacedError, NotAnIndexError, SerotineError, index_damaged
 from serotine.index.files import SEGMENT_FOLDER
-from serotine.index.store import commits, forks, record_checksums, sql
+from serotine.index.store import commits, forks, record_checksums, schema, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.reserve import RESERVE_FILE
 from serotine.index.store.settings import read_settings
@@ -59,6 +59,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30
     )
     try:
+        connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=FULL")
         # Also flushes the disk's own cache, where fsync does not (macOS).
@@ -146,6 +147,11 @@ class CatalogConnection(ForkAware):
         self._immutable_stamp = stamp if immutable else None
         self._mode = "immutable=1" if immutable else mode
         self._connection = _connect(self._path, self._mode)
+        try:
+            schema.require_tables_only(self._connection, self._path)
+        except BaseException:
+            self._connection.close()
+            raise
         self._identity = _identity(self._path)
 
     def _reopen(self) -> None:

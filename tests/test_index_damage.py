@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,13 @@ def test_a_file_cut_while_it_is_open_does_not_end_the_process(tmp_path: Path, ac
     assert (run.returncode, run.stdout) == (0, "reported 2\n"), run.stderr
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "junk", "empty", "footer"])
+def with_footer(data: bytes, footer: bytes) -> bytes:
+    """Replace the footer of a file of arrays."""
+    (start,) = struct.unpack_from("<Q", data, 24)
+    return data[:32] + struct.pack("<Q", len(footer)) + data[40:start] + footer
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "junk", "empty", "footer", "deep", "list", "shape"])
 def test_a_damaged_checkpoint_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     for module, name, value in THRESHOLDS:
         monkeypatch.setattr(module, name, value)
@@ -128,6 +135,10 @@ def test_a_damaged_checkpoint_is_dropped(tmp_path: Path, monkeypatch: pytest.Mon
                 "junk": os.urandom(len(data)),
                 "empty": b"",
                 "footer": data.replace(b'"step"', b'"stop"'),
+                "deep": with_footer(data, b'{"arrays": {}, "attributes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+                "list": with_footer(data, b'{"arrays": [], "attributes": {}}'),
+                # The bytes are those of its checksum, in another shape.
+                "shape": data.replace(b"[12, 8]", b"[8, 12]"),
             }[damage]
         )
         grow(index, "b", 3)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError
-from serotine.index.files import SEGMENT_FOLDER
+from serotine.index.files import SEGMENT_FOLDER, FileChecksum
 from serotine.index.store import commits, record_checksums
 from serotine.ingest import update
 
@@ -151,3 +154,71 @@ def test_the_schema_of_every_feature_has_no_program(tmp_path: Path) -> None:
         index.tune(queries=["bats"])
     with Index.open(tmp_path / "x", encoder=WordEncoder()) as index:
         assert index.verify().documents == len(index) > 0
+
+
+def forged_footer(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the footer of the first segment's file of vectors; the catalog has the size and checksum of the result."""
+    with Index.open(path, read_only=True) as index:
+        file = index._store.snapshot().segments[1].segment.path
+    data = file.read_bytes()
+    (start,) = struct.unpack_from("<Q", data, 24)
+    footer = json.loads(data[start:])
+    changed = change(footer)
+    encoded = changed if isinstance(changed, bytes) else json.dumps(footer if changed is None else changed).encode()
+    data = data[:32] + struct.pack("<Q", len(encoded)) + data[40:start] + encoded
+    file.write_bytes(data)
+    checksum = FileChecksum()
+    checksum.update(data)
+    forge(
+        path,
+        "UPDATE segments SET vectors_bytes = ?, vectors_checksum = ? WHERE segment = 1",
+        len(data),
+        checksum.hexdigest(),
+    )
+
+
+def nested(_: object) -> bytes:
+    return b'{"arrays": {}, "attributes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nested,
+        lambda _: {"arrays": [], "attributes": {}},
+        lambda _: {"arrays": "x", "attributes": {}},
+        lambda _: [],
+        lambda _: {"arrays": {}, "attributes": {}},
+        lambda footer: footer.update(attributes=[]),
+        lambda footer: footer["arrays"].update(numbers=5),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(0, ["<i8"]),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(1, [True]),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(1, [0, 10**30]),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(1, [1] * 100),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(2, "x"),
+        lambda footer: footer["arrays"]["numbers"].__setitem__(2, 64.0),
+        lambda footer: footer["arrays"]["offsets"].__setitem__(1, []),
+        lambda footer: footer["arrays"]["offsets"].__setitem__(1, [0]),
+    ],
+)
+def test_a_forged_file_is_damage_and_costs_its_own_documents(
+    path: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    forged_footer(path, change)
+    for read_only in (True, False):
+        with pytest.raises(IndexDamagedError, match=r"\.vectors: .*damaged"):
+            Index.open(path, read_only=read_only)
+    report = Index.salvage(path, tmp_path / "new")
+    assert (report.documents, [document.id for document in report.lost]) == (1, ["a", "b"])
+
+
+def test_a_segment_without_documents_is_damage(path: Path, tmp_path: Path) -> None:
+    def empty(footer: dict[str, Any]) -> None:
+        footer["arrays"]["numbers"][1], footer["arrays"]["offsets"][1] = [0], [1]
+        footer["arrays"]["vectors"][1] = [0, DIM]
+
+    forged_footer(path, empty)
+    forge(path, "UPDATE segments SET documents = 0, tokens = 0 WHERE segment = 1")
+    with pytest.raises(IndexDamagedError, match="it has no documents"):
+        Index.open(path)
+    assert Index.salvage(path, tmp_path / "new").documents == 1

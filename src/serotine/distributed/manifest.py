@@ -91,7 +91,7 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
         if not 0 < len(shards) <= MAX_SHARDS or not all(_is_valid(shard) for shard in shards):
             raise ValueError("the list of shards is not valid")
         return ShardManifest(Settings(**content["settings"]), shards)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise IndexDamagedError(
             f"{objects.url}/{MANIFEST_NAME}: {reason(error)}; build the sharded index again"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serotine.index.files import durable
 from serotine.index.files.arrays import (
+    MALFORMED,
     ArraysFile,
     ArraysWriter,
     FileChecksum,
@@ -41,6 +42,7 @@ __all__ = [
     "CODEBOOK",
     "CODES",
     "FILE_NAME",
+    "MALFORMED",
     "MAX_CENTROIDS",
     "SEGMENT_FOLDER",
     "VECTORS",

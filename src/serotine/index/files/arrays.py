@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import SerotineError, index_damaged, reason
+from serotine.errors import SerotineError, index_damaged, reason, shown
 from serotine.files import NotRegularError, open_regular
 from serotine.index.files.durable import DurableFile
 
@@ -30,6 +30,10 @@ _ALIGN = 64
 _HASH_CHUNK = 1 << 22
 # Arrays are written in chunks of this size, so that a large array is never copied whole.
 _WRITE_CHUNK = 1 << 24
+MALFORMED = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error,
+)  # fmt: skip
+"""What the values of a malformed file raise where they are used."""
 _DTYPES = {"<f2", "<f4", "|i1", "|u1", "<u2", "<u4", "<u8", "<i8"}
 
 
@@ -174,7 +178,7 @@ class ArraysFile:
             raise index_damaged(f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}")
         try:
             self.arrays, self.attributes = _parse(raw, kind)
-        except (ValueError, KeyError, TypeError, struct.error) as error:
+        except MALFORMED as error:
             raise index_damaged(f"{path}: the header is damaged ({reason(error)})") from error
 
 
@@ -220,12 +224,15 @@ def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], 
     if start < _HEADER.size or start + length != raw.size:
         raise ValueError("the footer does not end the file")
     footer = json.loads(raw[start:].tobytes())
+    described, attributes = footer["arrays"], footer["attributes"]
+    if not isinstance(described, dict) or not isinstance(attributes, dict):
+        raise ValueError("the footer is not of two JSON objects")
     arrays: dict[str, NDArray[Any]] = {}
-    for name, (dtype, shape, offset) in footer["arrays"].items():
-        if dtype not in _DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
-            raise ValueError(f"array {name!r} has dtype {dtype} and shape {shape}")
+    for name, (dtype, shape, offset) in described.items():
+        if dtype not in _DTYPES or any(type(n) is not int or n < 0 for n in (*shape, offset)):
+            raise ValueError(f"array {shown(name)} has dtype, shape and offset {shown([dtype, shape, offset])}")
         size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=object))
         if offset % _ALIGN or offset < _HEADER.size or offset + size > start:
-            raise ValueError(f"array {name!r} lies outside the file")
+            raise ValueError(f"array {shown(name)} lies outside the file")
         arrays[name] = raw[offset : offset + size].view(dtype).reshape(shape)
-    return arrays, footer["attributes"]
+    return arrays, attributes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.errors import index_damaged, reason
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.arrays import MALFORMED, ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.names import CODEBOOK
 from serotine.index.files.router import Router, route
 
@@ -192,8 +192,10 @@ def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
         centroids, coarse = file.arrays["centroids"], file.arrays["coarse"]
         if centroids.shape != (record.centroids, dim) or coarse.shape[1:] != (dim,):
             raise ValueError(f"centroids of shape {centroids.shape}")
+        if coarse.dtype != np.float32 or not centroids.size or not coarse.size:
+            raise ValueError(f"coarse centroids of shape {coarse.shape} and type {coarse.dtype}")
         return Codebook(centroids, file.arrays["scales"], coarse, float(file.attributes["error"]))
-    except (KeyError, ValueError, TypeError) as error:
+    except MALFORMED as error:
         raise index_damaged(f"{file.path}: damaged ({reason(error)})") from error
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.errors import index_damaged, reason
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.arrays import MALFORMED, ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.codebook import Codebook, row_bytes
 from serotine.index.files.names import CODES, VECTORS
 
@@ -148,6 +148,8 @@ class Segment:
         try:
             self.numbers: NDArray[np.int64] = documents_file.arrays["numbers"]
             self.offsets: NDArray[np.int64] = documents_file.arrays["offsets"]
+            if not self.numbers.size:
+                raise ValueError("it has no documents")
             if (self.numbers.size, self.offsets[-1]) != (record.documents, record.tokens):
                 raise ValueError(f"documents must be {record.documents:,} by the catalog, got {self.numbers.size:,}")
             if vectors_file is not None:
@@ -163,7 +165,7 @@ class Segment:
                 self.codes = codes_file.arrays
                 self.bits = int(codes_file.attributes["bits"])
                 self._set_codes(codes_file, codebook)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except MALFORMED as error:
             raise index_damaged(f"{documents_file.path}: damaged ({reason(error)})") from error
 
     def _open(self, folder: Path, record: FileRecord | None, kind: str) -> ArraysFile | None:

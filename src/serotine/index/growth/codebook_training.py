@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from serotine.errors import IndexDamagedError
 from serotine.index.files import (
     CHECKPOINT_FILE,
+    MALFORMED,
     SEGMENT_FOLDER,
     ArraysFile,
     ArraysWriter,
@@ -101,6 +102,7 @@ class _Checkpoint:
         self._path = folder / SEGMENT_FOLDER / CHECKPOINT_FILE
         self._enabled = centroids >= _MIN_CHECKPOINT
         self._key = ""
+        self._shape = points.shape[1], centroids
         if self._enabled:
             digest = hashlib.blake2b(points.data, digest_size=16)
             self._key = f"{digest.hexdigest()} {points.shape} {centroids} {kmeans.STEPS}"
@@ -109,13 +111,14 @@ class _Checkpoint:
         if not self._enabled or not self._path.exists():
             return None
         # Of another sample, or damaged: training starts again.
-        with suppress(IndexDamagedError, KeyError, TypeError, ValueError):
+        with suppress(IndexDamagedError, *MALFORMED):
             file = ArraysFile(self._path, FileRecord(self._path.name, self._path.stat().st_size, ""), _KIND)
             arrays = {name: np.array(array) for name, array in file.arrays.items()}
             step = int(file.attributes["step"])
             if (file.attributes["key"], file.attributes["checksum"]) == (self._key, _checksum(step, arrays)):
                 squares = arrays["squares"].view(np.float64)
-                return Clusters(step, arrays["coarse"], arrays["fine"], squares, arrays["sizes"])
+                clusters = Clusters(step, arrays["coarse"], arrays["fine"], squares, arrays["sizes"])
+                return clusters if clusters.fits(*self._shape) else None
         return None
 
     def save(self, clusters: Clusters) -> None:

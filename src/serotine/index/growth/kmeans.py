@@ -43,11 +43,29 @@ class Clusters:
     squares: NDArray[np.float64]
     sizes: NDArray[np.int64]
 
+    def fits(self, dim: int, count: int) -> bool:
+        """Return whether steps, shapes and types are those of a run for `count` centroids: a file may be forged."""
+        rows = 0 if self.step == 1 else count
+        expected = {
+            "coarse": ((_cells(count), dim), np.float32),
+            "fine": ((rows, dim), np.float32),
+            "squares": ((rows,), np.float64),
+            "sizes": ((rows,), np.int64),
+        }
+        arrays = ((getattr(self, name), shape, dtype) for name, (shape, dtype) in expected.items())
+        return 1 <= self.step <= STEPS and all(
+            array.shape == shape and array.dtype == dtype for array, shape, dtype in arrays
+        )
+
+
+def _cells(count: int) -> int:
+    """Return the number of coarse cells for `count` centroids."""
+    return max(1, min(count, _CELLS * math.isqrt(count)))
+
 
 def train_coarse(points: NDArray[np.float32], count: int, seed: int) -> Clusters:
     """Run the first step: train the coarse layer for `count` centroids, at most `len(points)`."""
-    cells = max(1, min(count, _CELLS * math.isqrt(count)))
-    coarse = k_means(points, cells, np.random.default_rng([seed, 0]))
+    coarse = k_means(points, _cells(count), np.random.default_rng([seed, 0]))
     no_fine = np.empty((0, points.shape[1]), dtype=np.float32)
     return Clusters(1, coarse, no_fine, np.empty(0), np.empty(0, dtype=np.int64))
 

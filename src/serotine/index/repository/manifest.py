@@ -120,6 +120,8 @@ def _file(values: dict[str, Any]) -> StoredFile:
     file = StoredFile(**{**values, "parts": tuple(values["parts"])})
     if not _FILE_NAME.fullmatch(file.name):
         raise ValueError(f"{shown(file.name)} is no file of an index")
+    if not isinstance(file.bytes, int) or file.bytes < 0:
+        raise ValueError(f"the size of {file.name} is not valid")
     if len(file.parts) != -(-file.bytes // PART_BYTES) or not all(map(_DIGEST.fullmatch, file.parts)):
         raise ValueError(f"the parts of {file.name} are not valid")
     return file

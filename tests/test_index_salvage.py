@@ -113,6 +113,43 @@ def test_a_damaged_row_costs_one_document(tmp_path: Path, sql: str, lost: list[s
     assert salvaged(tmp_path / "x") == ([id_ for id_ in ALL if id_ != "s5"], lost, [])
 
 
+@pytest.mark.parametrize("last", ["1 << 60", "'x'", "0"])
+def test_the_last_number_of_a_document_may_be_damaged(tmp_path: Path, last: str) -> None:
+    create(tmp_path / "x")
+    statement(f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'documents'")(tmp_path / "x")  # noqa: S608
+    with pytest.raises(IndexDamagedError, match="last number 'documents': not what was written"):
+        Index.open(tmp_path / "x")
+    assert salvaged(tmp_path / "x") == (ALL, [], [])
+
+
+def test_the_numbers_of_documents_may_be_far_apart(tmp_path: Path) -> None:
+    create(tmp_path / "x", keep_vectors=False)
+    # Live in the catalog, and in no segment.
+    statement("UPDATE documents SET number = 1 << 60 WHERE id = 'h1'")(tmp_path / "x")
+    report = Index.salvage(tmp_path / "x", tmp_path / "new")
+    assert [(row.number, row.id) for row in report.lost] == [(14, None), (1 << 60, "h1")]
+    assert report.documents == 12
+
+
+def test_unreadable_pages_of_documents_cost_their_rows(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with Index.create(path, dim=2) as index:
+        texts = [f"{number} " * 100 for number in range(300)]
+        index.add(ids=[f"d{i}" for i in range(300)], texts=texts, vectors=[np.eye(2)] * 300)
+    catalog = path / "catalog.sqlite"
+    data = bytearray(catalog.read_bytes())
+    size = int.from_bytes(data[16:18], "big")
+    for text in (texts[50], texts[250]):
+        page = data.index(text.encode()) // size * size
+        data[page : page + size] = bytes(size)
+    catalog.write_bytes(data)
+    report = Index.salvage(path, tmp_path / "new")
+    assert 0 < len(report.lost) < 60
+    assert report.documents + len(report.lost) == 300
+    with Index.open(tmp_path / "new") as index:
+        assert index.verify().documents == report.documents
+
+
 def test_a_missing_file_and_an_unreadable_list_of_segments(tmp_path: Path) -> None:
     create(tmp_path / "x", keep_vectors=False)
     for file in (tmp_path / "x" / SEGMENT_FOLDER).glob("*.vectors"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from serotine.index.files import (
 from serotine.index.store import record_checksums
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.folder import new_file, new_folder
-from serotine.index.store.sql import MAX_BOUND, is_row_intact, next_number
+from serotine.index.store.sql import batches, is_row_intact, placeholders
 from serotine.index.store.transaction import StoredDocument, Transaction
 
 
@@ -219,8 +220,8 @@ def _documents(catalog: Catalog, numbers: NDArray[np.int64]) -> tuple[list[Store
     lost: list[LostDocument] = []
     by_id: dict[str, int] = {}
     with catalog.reading() as connection:
-        last = max(next_number(connection) - 1, int(numbers[-1]) if numbers.size else 0)
-        for number, row in _readable_rows(connection, last):
+        # Not all up to the last number: that of the catalog may be damaged, and those of segments forged.
+        for number, row in _readable_rows(connection, sorted(stored | _numbers(connection))):
             problem = "its row in the catalog cannot be read" if row is None else ""
             live, id_ = 0, None
             if row is not None:
@@ -246,20 +247,36 @@ def _documents(catalog: Catalog, numbers: NDArray[np.int64]) -> tuple[list[Store
     return sorted([*rows.values(), *absent], key=lambda row: row.number), sorted(lost, key=lambda row: row.number)
 
 
-def _readable_rows(connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
-    """Yield the rows (id, text, metadata, checksum, live) of documents 1 to `last`; None for one that is unreadable."""
-    statement = (
-        "SELECT number, id, text, metadata, checksum, live FROM documents WHERE number BETWEEN ? AND ? ORDER BY number"
-    )
-    for first in range(1, last + 1, MAX_BOUND):
-        end = min(first + MAX_BOUND - 1, last)
+def _numbers(connection: sqlite3.Connection) -> set[int]:
+    """Return the numbers of rows of documents, as far as they can be read: from either end of the table, and by id."""
+    numbers: set[int] = set()
+    for statement in (
+        "SELECT number FROM documents ORDER BY number",
+        "SELECT number FROM documents ORDER BY number DESC",
+        "SELECT number FROM documents INDEXED BY documents_by_live_id WHERE live",
+    ):
+        # Where a page is damaged, those before it are listed.
+        with suppress(sqlite3.DatabaseError):
+            numbers.update(number for (number,) in connection.execute(statement))
+    return numbers
+
+
+def _readable_rows(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
+    """Yield the rows (id, text, metadata, checksum, live) of documents; None for one that is unreadable."""
+    columns = "SELECT number, id, text, metadata, checksum, live FROM documents"
+    for batch in batches(numbers):
         try:
-            rows = connection.execute(statement, (first, end)).fetchall()
+            rows = connection.execute(
+                f"{columns} WHERE number IN ({placeholders(batch)}) ORDER BY number",
+                batch,
+            ).fetchall()
         except sqlite3.DatabaseError:
             # A page is damaged, or a text is no UTF-8: each row by itself.
-            for number in range(first, end + 1):
+            for number in batch:
                 try:
-                    single = connection.execute(statement, (number, number)).fetchall()
+                    single = connection.execute(f"{columns} WHERE number = ?", (number,)).fetchall()
                 except sqlite3.DatabaseError:
                     yield number, None
                 else:

@@ -82,13 +82,23 @@ with Index.open(sys.argv[1], read_only=sys.argv[2] == "read") as index:
     for file in (Path(sys.argv[1]) / "segments").iterdir():
         os.truncate(file, 64)
     try:
-        index.verify() if sys.argv[2] == "read" else index.compact()
+        match sys.argv[2]:
+            case "compact":
+                index.compact()
+            case "delete and compact":
+                index.delete(["0-1"])
+                index.compact()
+            case "delete":
+                index.delete(["0-1"])
+            case "update":
+                index.update_metadata(["0-1"], [{"year": 1990}])
+        index.verify()
     except IndexDamagedError as error:
         print("reported", str(error).count("does not match"))
 """
 
 
-@pytest.mark.parametrize("action", ["read", "compact"])
+@pytest.mark.parametrize("action", ["read", "compact", "delete", "delete and compact", "update"])
 def test_a_file_cut_while_it_is_open_does_not_end_the_process(tmp_path: Path, action: str) -> None:
     path = tmp_path / "x"
     with Index.create(path, dim=DIM) as index:

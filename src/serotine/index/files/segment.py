@@ -146,8 +146,9 @@ class Segment:
         if documents_file is None:
             raise index_damaged(f"{folder}: the catalog lists a segment without files")
         try:
-            self.numbers: NDArray[np.int64] = documents_file.arrays["numbers"]
-            self.offsets: NDArray[np.int64] = documents_file.arrays["offsets"]
+            # Copies: commits and searches rely on them, also where the file is cut or overwritten while it is open.
+            self.numbers: NDArray[np.int64] = np.array(documents_file.arrays["numbers"])
+            self.offsets: NDArray[np.int64] = np.array(documents_file.arrays["offsets"])
             if not self.numbers.size:
                 raise ValueError("it has no documents")
             if (self.numbers.size, self.offsets[-1]) != (record.documents, record.tokens):

@@ -12,6 +12,7 @@ from helpers.office_cases import CORPUS, SHEET, xlsx
 from serotine.errors import InputFileError
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import RECORD_READERS, TEXT_READERS
+from serotine.ingest.readers.front_matter import FrontMatter, read_front_matter
 
 
 def _refusal(content: bytes | str, name: str) -> str:
@@ -98,3 +99,14 @@ def test_what_is_nested_in_a_page_is_written_once() -> None:
     assert [section.headings for section in headings.sections] == [("owl",), ("owl", "bat")]
     noscript = "<p>x</p><noscript><p>a<noscript><p>enable scripts</p></noscript></p></noscript><noscript>b</noscript>"
     assert read(noscript.encode(), "a.html").text == "x\n\nb"
+
+
+@pytest.mark.parametrize("part", ["a", '"\\""', "'a.b'", "a .\t a"])
+def test_keys_of_toml_have_a_few_parts(part: str) -> None:
+    def read(count: int) -> FrontMatter:
+        return read_front_matter(f"+++\nx = {{{'.'.join([part] * count)} = 1}}\n+++\nbat")
+
+    assert read(7).end > 0
+    (problem,) = read(20).problems
+    assert "a key of more than 16 parts, such as a.b.c" in problem[1]
+    assert read_front_matter("+++\ntitle = 'v1.2.3'\n+++\nbat").metadata == {"title": "v1.2.3"}

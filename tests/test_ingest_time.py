@@ -69,6 +69,8 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
     "brackets of a heading": (".md", 12_000, lambda n: "# " + "[" * n),
     "backticks": (".md", 25_000, lambda n: "`a``" * n),
     "backticks of a heading": (".md", 12_000, lambda n: "# " + "`a``" * n),
+    "parts of a TOML key": (".md", 5_000, lambda n: "+++\n" + "a." * n + "a=1\n+++\n"),
+    "quotes of a TOML key": (".md", 15_000, lambda n: "+++\n" + '"\\' * n + "\n+++\n"),
     "references": (".md", 1_500, lambda n: "[a]: b\n" * n),
     "quotations in quotations": (".md", 5_000, lambda n: ">" * n + "\n" + "a\n" * n),
     "titles": (".rst", 3_000, lambda n: "a\n===\n\n" * n),

@@ -19,6 +19,9 @@ _MAX_LENGTH = 1 << 16
 # Aliases may repeat what it has.
 _MAX_VALUES, _MAX_CHARACTERS = 10_000, 1 << 17
 _MAX_DEPTH = 16
+# A key such as "a.b.c", of more parts than are read; tomllib keeps every beginning of it, in quadratic space.
+_KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w\\-])(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{_MAX_DEPTH + 1}}}")
 # Keys that readers give to passages; the file's own values of these names are in `front_matter`.
 _RESERVED = frozenset(("document", "encoding", "end", "heading", "last_page", "page", "source", "start"))
 
@@ -49,7 +52,7 @@ def read_front_matter(text: str) -> FrontMatter:
         return FrontMatter()
     content = match.group(1)
     try:
-        values = _parse_yaml(content) if yaml else _convert(tomllib.loads(content), [_MAX_VALUES, _MAX_CHARACTERS], 0)
+        values = _parse_yaml(content) if yaml else _parse_toml(content)
     # PyYAML raises ValueError for a date such as 2026-13-45, and AttributeError and others for broken tags.
     except Exception as error:
         if yaml and _KEY.match(content) is None:
@@ -76,6 +79,12 @@ def _parse_yaml(content: str) -> Any:
     except ImportError:
         raise ValueError(missing_extra("reading it", "ingest")) from None
     return _convert(yaml.safe_load(content), [_MAX_VALUES, _MAX_CHARACTERS], 0)
+
+
+def _parse_toml(content: str) -> Any:
+    if _LONG_KEY.search(content):
+        raise ValueError(f"a key of more than {_MAX_DEPTH} parts, such as a.b.c")
+    return _convert(tomllib.loads(content), [_MAX_VALUES, _MAX_CHARACTERS], 0)
 
 
 def _convert(value: Any, budget: list[int], depth: int) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.office_cases import CORPUS, SHEET, xlsx
+from helpers.office_cases import CORPUS, SHEET, odt, xlsx
 
 from serotine.errors import InputFileError
 from serotine.ingest.fields import Fields
@@ -110,3 +111,23 @@ def test_keys_of_toml_have_a_few_parts(part: str) -> None:
     (problem,) = read(20).problems
     assert "a key of more than 16 parts, such as a.b.c" in problem[1]
     assert read_front_matter("+++\ntitle = 'v1.2.3'\n+++\nbat").metadata == {"title": "v1.2.3"}
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_repeated_cells_are_bounded_together(rows: int) -> None:
+    cell = f'<t:table-cell t:number-columns-repeated="100"><t:p>{"q" * 79_000}</t:p></t:table-cell>'
+    row = f"<t:table-row>{cell * (20 // rows)}</t:table-row>"
+    tracemalloc.start()
+    try:
+        assert "the text must be at most 8 MiB" in _refusal(odt(f"<t:table>{row * rows}</t:table>"), "a.odt")
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_table_in_a_cell_is_read_once() -> None:
+    def table(cell: str) -> str:
+        row = f"<t:table-row><t:table-cell>{cell}</t:table-cell><t:table-cell><t:p>b</t:p></t:table-cell></t:table-row>"
+        return f"<t:table>{row}</t:table>"
+
+    assert TEXT_READERS[".odt"](odt(table(table(table("<t:p>a</t:p>")))), "a.odt").text == "a b b\tb"

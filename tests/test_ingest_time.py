@@ -29,11 +29,17 @@ def _chapter(n: int) -> bytes:
     return packed(".epub", two="<html><body>" + "<p>x</p>" * n)
 
 
+def _slide(shapes: str) -> bytes:
+    return packed(".pptx", slide1=f"<x:sld {PRESENTATION}>{shapes}</x:sld>")
+
+
 def _styles(n: int) -> bytes:
     style = '<x:style x:styleId="s{}"><x:basedOn x:val="s{}"/></x:style>'
     styles = "".join(style.format(i, i + 1) for i in range(n))
     return packed(".docx", styles=f"<x:styles {WORD}>{styles}</x:styles>")
 
+
+_TABLE, _TABLE_END = "<t:table><t:table-row><t:table-cell>", "</t:table-cell></t:table-row></t:table>"
 
 # The name of a file and its content of n parts; n takes some ten milliseconds.
 _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
@@ -114,6 +120,28 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
             + '<t:table-row><t:table-cell t:number-columns-repeated="99999"/></t:table-row>' * n
             + "</t:table>"
         ),
+    ),
+    "tables in tables of OpenDocument": (
+        ".odt",
+        60,
+        lambda n: odt(_nested(n, _TABLE, _TABLE_END, "<t:p>x</t:p>" * 100 * n)),
+    ),
+    "paragraphs in paragraphs of a list of OpenDocument": (
+        ".odt",
+        100,
+        lambda n: odt("<t:list>" + _nested(n, "<t:p>", "</t:p>", "<t:s/>" * 100 * n) + "</t:list>"),
+    ),
+    "boxes around many runs of Word": (
+        ".docx",
+        60,
+        lambda n: docx(
+            _nested(n, "<x:p><x:txbxContent>", "</x:txbxContent></x:p>", "<x:p>" + "<x:r/>" * 100 * n + "</x:p>")
+        ),
+    ),
+    "rows in rows of a slide": (
+        ".pptx",
+        60,
+        lambda n: _slide("<x:sp>" + _nested(n, "<x:tr><x:tc>", "</x:tc></x:tr>", "<x:p/>" * 100 * n) + "</x:sp>"),
     ),
     "shapes": (".pptx", 5_000, lambda n: packed(".pptx", slide1=f"<x:sld {PRESENTATION}>{'<x:sp/>' * n}</x:sld>")),
     "shapes in shapes": (

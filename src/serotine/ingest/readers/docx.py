@@ -20,6 +20,8 @@ _WHITE = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t
 _CONTAINERS = frozenset(("sdt", "sdtContent", "customXml", "smartTag", "ins", "moveTo"))
 # Copies for old programs, deleted text, and text boxes, which are read by themselves.
 _ELSEWHERE = frozenset(("Fallback", "del", "moveFrom", "txbxContent"))
+# Whose paragraphs are read one by one.
+_BOXES = frozenset(("txbxContent",))
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -88,7 +90,7 @@ class _Reader:
             self.title = " ".join(text.split())
         self.writer.add(text, level)
         for kind, notes in _NOTES.items():
-            for reference in all_of(paragraph, kind):
+            for reference in outermost(paragraph, kind, outside=_BOXES):
                 # Once: a note may refer to itself.
                 note = self._notes.get(notes, {}).pop(attribute(reference, "id"), None)
                 if note is not None:

@@ -10,7 +10,7 @@ from serotine.ingest.extract import Extract, Section
 from serotine.ingest.readers.html import read_html
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.titles import given_title
-from serotine.ingest.readers.xml_tree import all_of, attribute, first, text_of
+from serotine.ingest.readers.xml_tree import all_of, attribute, first, outermost, text_of
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
@@ -54,7 +54,7 @@ def read_epub(data: bytes, name: str) -> Extract:
             length += len(extract.text)
     metadata = {
         "title": given_title(text_of(first(book, "title"))),
-        "author": ", ".join(filter(None, (text_of(creator) for creator in all_of(book, "creator")))),
+        "author": ", ".join(filter(None, (text_of(creator) for creator in outermost(book, "creator")))),
         "date": text_of(first(book, "date")),
         "language": text_of(first(book, "language")),
     }

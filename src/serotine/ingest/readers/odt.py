@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from xml.etree.ElementTree import Element
 
 from serotine.ingest.extract import Extract
@@ -64,7 +66,7 @@ class _Reader:
 
     def margins(self, styles: Element) -> None:
         """Write page headers and footers."""
-        parts = (part for page in all_of(styles, "master-page") for part in page)
+        parts = (part for page in outermost(styles, "master-page") for part in page)
         margins = (part for part in parts if local(part).startswith(("header", "footer")))
         for part in distinct_margins((part, text_of(part)) for part in margins):
             self.blocks(part)
@@ -84,21 +86,38 @@ class _Reader:
                 for note in outermost(element, "note-body", "text-box"):
                     self.blocks(note)
             elif kind == "table":
-                self.writer.add("\n".join(self._row(row) for row in all_of(element, "table-row")))
+                self.writer.add(self._joined("\n", (self._row(row) for row in outermost(element, "table-row"))))
             elif kind == "list":
-                self.writer.add("\n".join(text for item in all_of(element, "p", "h") if (text := _text(item).strip())))
+                self.writer.add("\n".join(text for item in _paragraphs(element) if (text := _text(item).strip())))
             elif kind not in _SKIPPED:
                 self.blocks(element)
 
     def _row(self, row: Element) -> str:
-        cells: list[str] = []
-        for cell in row:
-            if local(cell) in ("table-cell", "covered-table-cell"):
-                text = " ".join(text for paragraph in all_of(cell, "p", "h") if (text := _text(paragraph).strip()))
-                times = count(cell, "number-columns-repeated", 1, most=_MAX_REPEATED)
-                check_length(len(text) * times, self._name)
-                cells += [text] * times
-        return "\t".join(cells).rstrip("\t")
+        cells = (cell for cell in row if local(cell) in ("table-cell", "covered-table-cell"))
+        return self._joined("\t", (text for cell in cells for text in self._cell(cell))).rstrip("\t")
+
+    def _cell(self, cell: Element) -> Iterator[str]:
+        """Yield the text of a cell, as often as it is repeated, with that of a table in it."""
+        text = " ".join(text for paragraph in _paragraphs(cell) if (text := _text(paragraph).strip()))
+        yield from repeat(text, count(cell, "number-columns-repeated", 1, most=_MAX_REPEATED))
+
+    def _joined(self, separator: str, texts: Iterable[str]) -> str:
+        """Join texts; InputFileError as soon as they are together too long, as repeated cells may be."""
+        parts = []
+        length = 0
+        for text in texts:
+            length += len(text)
+            check_length(length, self._name)
+            parts.append(text)
+        return separator.join(parts)
+
+
+def _paragraphs(element: Element) -> Iterator[Element]:
+    """Yield the paragraphs in an element, each before those of its notes and boxes, which are not in its text."""
+    for paragraph in outermost(element, "p", "h", outside=_SKIPPED):
+        yield paragraph
+        for box in outermost(paragraph, "note", "text-box", outside=_SKIPPED):
+            yield from _paragraphs(box)
 
 
 def _text(element: Element) -> str:

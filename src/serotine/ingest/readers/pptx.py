@@ -43,7 +43,7 @@ def read_pptx(data: bytes, name: str) -> Extract:
             writer.add(_text(shape))
         for kind, target in package.relations(relation[1]).values():
             if kind == "notesSlide" and target in package.names:
-                bodies = [shape for shape in all_of(package.xml(target), "sp") if _placeholder(shape) == "body"]
+                bodies = [shape for shape in outermost(package.xml(target), "sp") if _placeholder(shape) == "body"]
                 writer.add("\n".join(text for shape in bodies if (text := _text(shape))))
             unread["charts"] += kind == "chart"
             unread["diagrams"] += kind == "diagramData"
@@ -65,14 +65,14 @@ def _placeholder(shape: Element) -> str:
 
 
 def _text(shape: Element) -> str:
-    rows = list(all_of(shape, "tr"))
+    rows = list(outermost(shape, "tr"))
     if rows:
         return "\n".join("\t".join(_paragraphs(cell, " ") for cell in row if local(cell) == "tc") for row in rows)
     return _paragraphs(shape, "\n")
 
 
 def _paragraphs(element: Element, separator: str) -> str:
-    paragraphs = (_paragraph(paragraph) for paragraph in all_of(element, "p"))
+    paragraphs = (_paragraph(paragraph) for paragraph in outermost(element, "p"))
     return separator.join(text for text in paragraphs if text.strip())
 
 

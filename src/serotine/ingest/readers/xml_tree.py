@@ -88,11 +88,15 @@ def count(element: Element, name: str, default: int, *, most: int) -> int:
 
 def outermost(element: Element, *names: str, outside: frozenset[str] = frozenset()) -> Iterator[Element]:
     """Yield the descendants with one of these names that are in no other of them, nor in an element of `outside`."""
-    for child in element:
-        if local(child) in names:
+    pending = [iter(element)]
+    while pending:
+        child = next(pending[-1], None)
+        if child is None:
+            pending.pop()
+        elif (name := local(child)) in names:
             yield child
-        elif local(child) not in outside:
-            yield from outermost(child, *names, outside=outside)
+        elif name not in outside:
+            pending.append(iter(child))
 
 
 def first(element: Element, *names: str) -> Element | None:

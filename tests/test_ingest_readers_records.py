@@ -131,6 +131,10 @@ def test_an_email_within_an_email_is_an_attachment() -> None:
     ("head", "body", "text"),
     [
         ("Content-Type: text/plain; charset=no-such", "naïve".encode(), "naïve"),
+        ("Content-Type: text/plain; charset=punycode", "naïve-a".encode(), "naïve-a"),
+        ("Content-Type: text/plain; charset=undefined", "naïve".encode(), "naïve"),
+        ("Content-Type: text/plain; charset=unicode_escape", b"\\x61", "\\x61"),
+        ('Content-Type: text/plain; charset="utf\x008"', "naïve".encode(), "naïve"),
         ("Content-Type: text/plain; charset=us-ascii", "naïve".encode(), "naïve"),
         (
             "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable",

@@ -84,6 +84,10 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
     "comments in an address": (".eml", 2_000, lambda n: "To: " + "(a)" * n + "\n\nbody"),
     "quotes in an address": (".eml", 4_000, lambda n: "To: " + '"' * n + "\n\nbody"),
     "encoded words": (".eml", 2_000, lambda n: "Subject: " + "=?utf-8?q?a?= " * n + "\n\nbody"),
+    "punycode": (".eml", 30_000, lambda n: "Content-Type: text/plain; charset=punycode\n\n" + "a" * n + "-" + "b" * n),
+    "punycode of HTML": (".html", 30_000, lambda n: "<meta charset=punycode><p>" + "a" * n + "\x80-" + "b" * n),
+    "parameters": (".eml", 400, lambda n: "From: a@b\nContent-Type: text/plain" + "; a=b" * n + "\n\nbody"),
+    "words of an encoding": (".eml", 1_000, lambda n: "From: a@b\nContent-Transfer-Encoding: " + "x " * n + "\n\nbody"),
     "headers": (".eml", 3_000, lambda n: "From: a@b\n" + "X: a\n" * n + "\nbody"),
     "parts": (
         ".eml",

@@ -30,6 +30,10 @@ _MARKS = (
 )
 _MARK_BYTES = 4
 # Windows encodings that programs write under the names of smaller standards; browsers read them the same way.
+# Of Python: of names of domains, in quadratic time, and of literals in source code.
+_NOT_OF_FILES = frozenset(("idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"))
+# Of an encoding; Python remembers all that it was asked for.
+_MAX_NAME = 100
 _SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -369,10 +373,22 @@ def _utf16_without_mark(line: bytes) -> str | None:
     return None
 
 
-def _validated(declared: str | None, sample: bytes) -> str | None:
+def known_encoding(declared: str) -> str | None:
+    """Return Python's name of the encoding that a file declares; None where it is unknown, or not one of files."""
     try:
-        encoding = codecs.lookup(declared or "").name
-        encoding = _SUPERSETS.get(encoding, encoding)
+        encoding = codecs.lookup(declared).name if len(declared) <= _MAX_NAME else None
+    # ValueError: it has NUL or lone surrogates.
+    except (LookupError, ValueError):
+        return None
+    return None if encoding in _NOT_OF_FILES else encoding
+
+
+def _validated(declared: str | None, sample: bytes) -> str | None:
+    encoding = known_encoding(declared or "")
+    if encoding is None:
+        return None
+    encoding = _SUPERSETS.get(encoding, encoding)
+    try:
         sample.decode(encoding)
     # A codec that is not a text encoding, such as "hex", raises LookupError.
     except (LookupError, ValueError):

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import UTF8, Encoding, decode
+from serotine.ingest.decoding import UTF8, Encoding, decode, known_encoding
 from serotine.ingest.extract import Extract, plain
 from serotine.ingest.limits import reading_limits
 from serotine.ingest.readers.html import read_html
@@ -25,11 +25,11 @@ _HEADERS = {"title": "Subject", "author": "From", "to": "To", "message_id": "Mes
 
 
 class _LenientPolicy(email.policy.EmailPolicy):
-    """Take headers for empty that Python's parser raises an error for, while it parses a message or later."""
+    """Take headers for empty that Python's parser raises an error for, and read only the beginning of long ones."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
         try:
-            return super().header_fetch_parse(name, value)
+            return super().header_fetch_parse(name, value[:_MAX_PARSED])
         # Of many kinds.
         except Exception:
             return super().header_fetch_parse(name, "")
@@ -146,12 +146,13 @@ def _content(part: MIMEPart, name: str) -> tuple[str, Encoding]:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     charset = str(part.get_content_charset() or "")
+    declared = known_encoding(charset)
     encoding = Encoding(UTF8)
     try:
-        text = data.decode(charset or "utf-8")
+        text = data.decode(declared or "utf-8")
         # As in text of seven bits that switches to other letters.
-        is_known = bool(charset) or "\x1b$" not in text
-    except (LookupError, UnicodeDecodeError):
+        is_known = declared is not None or (not charset and "\x1b$" not in text)
+    except (LookupError, ValueError):
         is_known = False
     if not is_known:
         text, encoding = decode(data, name, charset or None)

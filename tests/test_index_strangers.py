@@ -17,7 +17,7 @@ from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.errors import IndexDamagedError
 from serotine.index.files import SEGMENT_FOLDER, FileChecksum
-from serotine.index.store import commits, record_checksums
+from serotine.index.store import commits, record_checksums, settings
 from serotine.ingest import update
 
 DIM = 8
@@ -222,3 +222,26 @@ def test_a_segment_without_documents_is_damage(path: Path, tmp_path: Path) -> No
     with pytest.raises(IndexDamagedError, match="it has no documents"):
         Index.open(path)
     assert Index.salvage(path, tmp_path / "new").documents == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("nbits", '"4"'), ("encoder", "5"), ("centroids", '"a"'), ("dim", "true"), ("dim", "null"), ("keep_vectors", "1")],
+)
+def test_forged_settings_are_refused_in_words(path: Path, key: str, value: str) -> None:
+    with closing(sqlite3.connect(path / "catalog.sqlite", isolation_level=None)) as connection:
+        rows = dict(connection.execute("SELECT key, value FROM meta")) | {key: value}
+        keys = json.loads(rows["settings_checksum"])["keys"]
+        checksum = json.dumps({"keys": keys, "checksum": settings._checksum(rows, keys)})
+        for row in ((value, key), (checksum, "settings_checksum")):
+            connection.execute("UPDATE meta SET value = ? WHERE key = ?", row)
+        record_checksums.renew(connection, commits.count(connection))
+    with pytest.raises(IndexDamagedError, match=f"the setting '{key}' is damaged"):
+        Index.open(path)
+
+
+@pytest.mark.parametrize("last", ["'x'", "-1", "9223372036854775807"])
+def test_a_forged_last_number_is_damage(path: Path, last: str) -> None:
+    forge(path, f"UPDATE sqlite_sequence SET seq = {last} WHERE name = 'documents'")  # noqa: S608
+    with Index.open(path) as index, pytest.raises(IndexDamagedError, match="the last number of a document in the cat"):
+        index.add(ids=["d"], vectors=[np.eye(2, DIM)])

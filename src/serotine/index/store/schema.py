@@ -11,7 +11,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from serotine.errors import index_damaged, shown
+from serotine.errors import IndexDamagedError, shown
 
 # As SQLite stores them, whatever the spelling they were created with.
 _TABLE = "CREATE TABLE "
@@ -35,7 +35,9 @@ def require_tables_only(connection: sqlite3.Connection, path: Path) -> None:
     """
     for kind, name, statement in connection.execute("SELECT type, name, sql FROM sqlite_master"):
         if not _is_plain(statement):
-            raise index_damaged(f"{path}: its schema has the {kind} {shown(name)}, which no index has")
+            raise IndexDamagedError(
+                f"{path}: its schema has the {kind} {shown(name)}, which no index has; restore it from a backup"
+            )
 
 
 def _is_plain(statement: object) -> bool:

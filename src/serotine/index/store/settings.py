@@ -10,9 +10,20 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import NotAnIndexError, index_damaged, reason, shown_id
+from serotine.errors import NotAnIndexError, index_damaged, reason, shown, shown_id
 
 FORMAT_VERSION = 2
+# The checksum is no signature: a setting may be forged.
+_KINDS: dict[str, Any] = {
+    "dim": int,
+    "encoder": str | None,
+    "fingerprint": str | None,
+    "encoder_options": dict,
+    "nbits": int,
+    "keep_vectors": bool,
+    "filterable": dict,
+    "centroids": int | None,
+}
 # The row of the checksum, absent from indexes of earlier versions: {"keys": [...], "checksum": "..."}.
 _CHECKSUM = "settings_checksum"
 
@@ -73,7 +84,12 @@ def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
         _check(meta, path)
     # Settings added by a later version have their defaults.
     names = [setting.name for setting in fields(Settings)]
-    return Settings(**{name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta})
+    settings = Settings(**{name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta})
+    for name, kinds in _KINDS.items():
+        value = getattr(settings, name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise index_damaged(f"{path}: the setting {name!r} is damaged (it is {shown(value)})")
+    return settings
 
 
 def decoded(text: str, path: Path, name: str) -> Any:

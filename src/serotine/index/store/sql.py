@@ -8,8 +8,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from serotine.errors import index_damaged, shown
+
 # SQLite binds at most 32,766 values in one statement; a round number well below.
 MAX_BOUND = 10_000
+# Far above the documents of any index: adding to a number below it cannot overflow.
+_MAX_NUMBER = 1 << 62
 
 
 def batches(values: Sequence[Any]) -> Iterator[list[Any]]:
@@ -29,8 +33,14 @@ def commit(connection: sqlite3.Connection) -> None:
 
 
 def next_number(connection: sqlite3.Connection) -> int:
-    """Return the number of the next document: numbers are never used again."""
+    """Return the number of the next document: numbers are never used again.
+
+    Raises:
+        IndexDamagedError: the last number is no such number.
+    """
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
+    if row is not None and (not isinstance(row[0], int) or not 0 <= row[0] < _MAX_NUMBER):
+        raise index_damaged(f"the last number of a document in the catalog is not valid, got {shown(row[0])}")
     return 1 if row is None else int(row[0]) + 1
 
 

@@ -20,7 +20,7 @@ from helpers.pdf_cases import nested_forms
 
 from serotine import Index
 from serotine.errors import InputFileError
-from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, update
+from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, file_types, update
 from serotine.ingest.limits import reading_limits
 from serotine.ingest.readers.parquet_texts import text_bytes
 
@@ -385,3 +385,20 @@ def test_reading_without_limits_uses_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a " * (5 << 20))
     with pytest.raises(InputFileError, match="the text must be at most 8 MiB"):
         list(SourceFile.at(tmp_path / "a.txt").documents())
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.jsonl"])
+def test_a_file_that_takes_all_memory_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def read(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(file_types.TEXT_READERS, ".md", read)
+    monkeypatch.setitem(file_types.RECORD_READERS, ".jsonl", read)
+    (skipped,) = ingest(tmp_path, name, b"bat").skipped
+    assert (skipped.reason, skipped.file) == ("takes more memory to read than there is; split it", str(tmp_path / name))
+
+
+def test_a_notebook_of_too_many_values_is_refused(tmp_path: Path) -> None:
+    content = b'{"cells": [' + b"[]," * 60 + b"[]]}"
+    (skipped,) = ingest(tmp_path, "a.ipynb", content, ReadingLimits(values=50)).skipped
+    assert "more than 50 values" in skipped.reason

@@ -104,6 +104,20 @@ class SourceFile:
         Raises:
             InputFileError: the file is broken; names the file and the line.
         """
+        try:
+            yield from self._read(chunker, fields, on_bad_row, on_unread, on_part, on_problem)
+        except MemoryError:
+            raise InputFileError(f"{self.name}: takes more memory to read than there is; split it") from None
+
+    def _read(
+        self,
+        chunker: Chunker | None,
+        fields: Fields,
+        on_bad_row: OnBadRow | None,
+        on_unread: Callable[[Mapping[str, int]], None] | None,
+        on_part: Callable[[float], None],
+        on_problem: OnBadRow | None,
+    ) -> Iterator[Document]:
         suffix = file_type(self.name)
         fields = self.fields(fields)
         if suffix in RECORD_READERS and not self.is_text(fields):

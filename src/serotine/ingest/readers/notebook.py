@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,9 +9,9 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.extract import Extract, Positions, sections
+from serotine.ingest.readers.json_text import parse_json
 from serotine.ingest.readers.markdown import read_headings
 from serotine.ingest.readers.titles import given_title
-from serotine.nesting import check_nesting
 
 _SEPARATOR = "\n\n"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -72,8 +71,7 @@ def read_notebook(data: bytes, name: str) -> Extract:
 def _parse(data: bytes, name: str) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
-        check_nesting(text)
-        notebook = json.loads(text)
+        notebook = parse_json(text)
     except ValueError as error:
         raise InputFileError(f"{name}: not a notebook: not valid JSON ({error}); save it again") from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):

@@ -382,3 +382,10 @@ def test_any_text_finds_itself(text: str) -> None:
     lexical.remove(connection, [(1, text)])
     connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('integrity-check')")
     connection.close()
+
+
+def test_the_first_single_characters_of_a_query_are_searched_and_all_its_words() -> None:
+    characters = [chr(0x4E00 + i) for i in range(1000)]
+    words = [f"word{i}" for i in range(1000)]
+    phrases = lexical._query_phrases(" ".join(characters + words), ())
+    assert phrases == [*(f'"{character}"*' for character in characters[:256]), *(f'"{word}"' for word in words)]

@@ -89,6 +89,8 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u200d\u200e\u200f\u2060\ufe00-\ufe0f\ufef
 _MAX_WORDS = 64
 # Distinct words and stems of a query whose frequencies are looked up: about 25 microseconds each, one search at a time.
 _MAX_PHRASES = 8192
+# Single characters among them, each of which reads all pairs that it begins: 0.3 milliseconds over 4,000 Chinese texts.
+_MAX_PREFIXES = 256
 
 
 def analyze(text: str) -> str:
@@ -266,7 +268,7 @@ def search(
 
     A document needs one word of the query, in any inflection that the stemmer of its language removes: other than a
     function word ("of"), unless the query has no others. Of more than 64 words only the rarest 64 count, of the first
-    8,192 distinct ones.
+    8,192 distinct ones, and the first 256 single characters of scripts without spaces.
 
     Args:
         connection: to a database with the tables `documents` and `passages_fts`.
@@ -355,7 +357,9 @@ def _condition(condition: tuple[str, list[Any]] | None) -> tuple[str, str, list[
 
 
 def _query_phrases(query: str, stems: Iterable[Stem]) -> list[str]:
-    return _phrases(query, stems)[:_MAX_PHRASES]
+    phrases = _phrases(query, stems)[:_MAX_PHRASES]
+    left_out = set([phrase for phrase in phrases if phrase.endswith("*")][_MAX_PREFIXES:])
+    return [phrase for phrase in phrases if phrase not in left_out]
 
 
 @dataclass(frozen=True, slots=True)

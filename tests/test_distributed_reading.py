@@ -102,10 +102,35 @@ def test_ids_that_occur_twice_are_refused_and_the_second_is_named(
         collection([folder])
 
 
-def test_a_broken_row_is_named_by_the_task_that_reads_it(folder: Path) -> None:
-    (folder / "broken.jsonl").write_text('{"_id": "x", "text": "a"}\n{"_id": "y", "text": ""}\n')
-    with pytest.raises(InputFileError, match=r"broken\.jsonl:2: 'text' is empty; give it a text, or remove the row"):
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_bad_rows_are_skipped_and_counted(folder: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", block_bytes)
+    (folder / "broken.jsonl").write_text('{"_id": "x", "text": "a"}\n{"_id": "y", "text": ""}\n{"_id": \n')
+    (folder / "bad.jsonl").write_text("{\n")
+    result = collection([folder])
+    assert sum(share.documents for share in result.shares) == 43
+    rows = result.skipped_rows
+    assert (rows.count, rows.files) == (3, 2)
+    assert [(Path(row.file).name, row.line) for row in rows.first] == [
+        ("bad.jsonl", 1),
+        ("broken.jsonl", 2),
+        ("broken.jsonl", 3),
+    ]
+    assert rows.first[1].reason == "'text' is empty; give it a text, or remove the row"
+    # A duplicate is looked for past bad rows.
+    (folder / "twice.jsonl").write_text('{\n{"_id": "d3", "text": "b"}\n')
+    with pytest.raises(InputFileError, match=r"twice\.jsonl:2: duplicate id 'd3'; ids must be unique"):
         collection([folder])
+
+
+def test_a_source_of_bad_rows_only_is_refused_with_the_first(folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"_id": "x", "text": ""}\n')
+    with pytest.raises(InputFileError, match=r"bad\.jsonl:1: 'text' is empty; give it a text, or remove the row$"):
+        collection([folder, bad])
+    bad.write_text('{"_id": "x", "text": ""}\n{\n')
+    with pytest.raises(InputFileError, match=r"1: 'text' is empty.* \(and 1 more: bad\.jsonl has no valid row\)$"):
+        collection([folder, bad])
 
 
 def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -156,6 +181,8 @@ def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
     monkeypatch.setattr(building, "connected_ray", lambda _address: LocalRay())
     for name in ("one", "two", "three"):
         (folder / f"{name}.txt").write_text("Поздний кожан летает поздно вечером над лугами.", encoding="utf-8")
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write("{\n" * 2)
     url = tmp_path / "url"
     (url / reading.FOLDER).mkdir(parents=True)
     # Of an interrupted build.
@@ -164,13 +191,16 @@ def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
         report = building.build(folder, str(url), shards=2, encoder="mini")
     assert (report.documents, report.unknown, dict(report.scripts)) == (45, 3, {"Cyrillic": 3})
     assert report.ignored.suffixes == {".xyz": 1}
-    assert report.problems.count == 1
+    assert (report.problems.count, report.skipped_rows.count) == (1, 2)
     assert not list((url / reading.FOLDER).iterdir())
     # What is there already is counted again, and warns no more.
     assert main(["cluster", "build", str(folder), "-o", str(url), "--shards", "2", "--encoder", "mini"]) == 0
     out, err = capsys.readouterr()
-    assert "45 documents in 2 shards, 0 built now.\nignored: 1 of unknown types (.xyz 1)" in out
+    assert "45 documents in 2 shards, 0 built now; rows: 2 skipped.\nignored: 1 of unknown types (.xyz 1)" in out
     assert "old.txt:1: " in err
+    assert "skipped row: " in err
+    assert "rows.jsonl:42: not valid JSON" in err
+    assert "2 bad rows of 1 file skipped\n" in err
     again = building.build(folder, str(url), shards=2, encoder="mini")
     assert (again.built, again.unknown, dict(again.scripts)) == ((), 3, {"Cyrillic": 3})
 

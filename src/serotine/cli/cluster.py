@@ -11,7 +11,7 @@ import click
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.index_options import IndexOptions, index_options
-from serotine.cli.ingestion import ignored_line, unread_counts, warn_unlisted
+from serotine.cli.ingestion import ignored_line, row_count, unread_counts, warn_row_count, warn_rows, warn_unlisted
 from serotine.cli.output import json_option, plural, report, warn
 from serotine.cli.serve import serve
 
@@ -52,12 +52,23 @@ def build(
     done: BuildReport = distributed.build(
         sources, url, shards=shards, encoder=encoder, address=address, show_progress=True, **options.arguments()
     )
+    warn_rows(done.skipped_rows.first)
+    warn_row_count(done.skipped_rows)
     for row in done.problems.first:
         warn(row.message)
     warn_unlisted(done.problems)
     counts = f"{plural(done.documents, 'document')} in {plural(done.shards, 'shard')}, {len(done.built):,} built now"
-    result = {**asdict(done), "ignored": done.ignored.to_json(), "problems": done.problems.to_json()}
-    report(f"{counts}{unread_counts(done.unread)}.{ignored_line(done.ignored)}", result, json_file)
+    result = {
+        **asdict(done),
+        "ignored": done.ignored.to_json(),
+        "problems": done.problems.to_json(),
+        "skipped_rows": done.skipped_rows.to_json(),
+    }
+    report(
+        f"{counts}{row_count(done.skipped_rows)}{unread_counts(done.unread)}.{ignored_line(done.ignored)}",
+        result,
+        json_file,
+    )
 
 
 def _serve(url: str, **options: Any) -> int:

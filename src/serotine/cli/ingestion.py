@@ -154,11 +154,11 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
     # Ids that are taken come first: the files are valid, and one option reads them.
     rows = [row for row in plan.skipped_rows.first if row not in reported]
-    _warn_rows(row for row in rows if row.collisions)
+    warn_rows(row for row in rows if row.collisions)
     _warn_skipped(plan.skipped, reported)
-    _warn_rows(row for row in rows if not row.collisions)
+    warn_rows(row for row in rows if not row.collisions)
     if rows:
-        _warn_row_count(plan.skipped_rows)
+        warn_row_count(plan.skipped_rows, "; --strict rejects such files")
     reported.update(rows)
     unchanged = set(plan.unchanged)
     for row in plan.problems.first:
@@ -297,13 +297,18 @@ def file_counts(result: IngestReport) -> str:
     files = _by_state(
         result.files_added, result.files_replaced, result.files_unchanged, result.files_removed, len(result.skipped)
     )
-    rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
+    rows = row_count(result.skipped_rows)
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
     removed = f"; {plural(result.removed, 'document')} removed" if result.removed else ""
     deleted = sum(result.restored.values())
     restored = f"; {plural(deleted, 'deleted document')} stored again" if deleted else ""
     metadata = f"; metadata of {plural(result.changed_metadata, 'document')} changed" if result.changed_metadata else ""
     return f"{files}{_moved(result.moved)}{removed}{restored}{metadata}{rows}{cut}{unread_counts(result.unread)}"
+
+
+def row_count(skipped: SkippedRows) -> str:
+    """Return ``; rows: 2 skipped``, to follow other counts; "" without any."""
+    return f"; rows: {skipped.count:,} skipped" if skipped else ""
 
 
 def unread_counts(unread: Mapping[str, int]) -> str:
@@ -392,20 +397,19 @@ def exit_if_skipped(skipped: Sequence[object], *, strict: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _warn_rows(rows: Iterable[SkippedRow]) -> None:
+def warn_rows(rows: Iterable[SkippedRow]) -> None:
+    """Warn about skipped rows, each with its reason."""
     for row in rows:
         warn(f"skipped {'rows' if row.collisions > 1 else 'row'}: {row.message}")
 
 
-def _warn_row_count(rows: SkippedRows) -> None:
+def warn_row_count(rows: SkippedRows, fix: str = "") -> None:
+    """Warn once about the number of skipped rows, if it is more than one."""
     listed = sum(max(row.collisions, 1) for row in rows.first)
     unlisted = rows.count - listed
     if unlisted or len(rows.first) > 1:
         others = f", {unlisted:,} of them not listed" if unlisted else ""
-        warn(
-            f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{others}; "
-            "--strict rejects such files"
-        )
+        warn(f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{others}{fix}")
 
 
 def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:

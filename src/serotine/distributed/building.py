@@ -60,6 +60,7 @@ class BuildReport:
         ignored: files of folders that are not read, such as those of unknown types.
         unread: how many images, attachments and the like of the files are not read, by kind.
         problems: lines that may not be read as they were meant, such as encodings that are guesses.
+        skipped_rows: bad rows, which are not indexed, while the rest of their files is.
     """
 
     documents: int
@@ -70,6 +71,7 @@ class BuildReport:
     ignored: Ignored = field(default_factory=Ignored)
     unread: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
+    skipped_rows: SkippedRows = field(default_factory=SkippedRows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def build(
         show_progress: show a progress bar on standard error.
 
     Raises:
-        InputFileError: a file is broken, or two documents have one id; nothing is built.
+        InputFileError: a file is broken, a source has no valid row, or two documents have one id; nothing is built.
         RepositoryError: the URL cannot be written, or has an index that was changed after it was built.
         SerotineError: Ray is not installed, or a shard was lost too often.
         ValueError, TypeError: names the argument.
@@ -286,6 +288,7 @@ def _report(shards: Sequence[BuiltShard], collection: Collection, built: Sequenc
         collection.ignored,
         collection.unread,
         collection.problems,
+        collection.skipped_rows,
     )
 
 

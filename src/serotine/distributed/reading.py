@@ -101,6 +101,7 @@ class BlockContent:
         documents: number of documents of every file.
         unread: how many images, attachments and the like are not read, by kind.
         problems: lines that may not be read as they were meant.
+        skipped_rows: bad rows of every file.
     """
 
     shares: Mapping[int, Share]
@@ -108,6 +109,7 @@ class BlockContent:
     documents: tuple[int, ...]
     unread: Mapping[str, int]
     problems: SkippedRows
+    skipped_rows: tuple[SkippedRows, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Collection:
         ignored: files of folders that are not read.
         unread: as in `BlockContent`.
         problems: as in `BlockContent`.
+        skipped_rows: bad rows of all files.
     """
 
     blocks: tuple[Block, ...]
@@ -127,6 +130,7 @@ class Collection:
     ignored: Ignored
     unread: Mapping[str, int]
     problems: SkippedRows
+    skipped_rows: SkippedRows
 
 
 @dataclass(slots=True)
@@ -167,15 +171,18 @@ def read_collection(ray: Any, paths: Sequence[str | Path], shards: int, *, show_
     contents = _read(ray, blocks, "Reading", show_progress=show_progress)
     counts = [count for content in contents for count in content.documents]
     documents = dict(zip((file.key for file in files), counts, strict=True))
+    bad_rows = [rows for content in contents for rows in content.skipped_rows]
+    skipped_rows = dict(zip((file.key for file in files), bad_rows, strict=True))
     for path, of_source in sources:
         if not any(documents[file.key] for file in of_source):
-            raise InputFileError(f"{path}: contains no documents; check that it is the right file")
+            raise _without_documents(path, SkippedRows.total(skipped_rows[file.key] for file in of_source))
     _check_unique(blocks, contents)
     unread: Counter[str] = Counter()
     for content in contents:
         unread.update(content.unread)
     problems = SkippedRows.total(content.problems for content in contents)
-    return Collection(tuple(blocks), _shares(contents, shards), ignored, unread, problems)
+    shares = _shares(contents, shards)
+    return Collection(tuple(blocks), shares, ignored, unread, problems, SkippedRows.total(bad_rows))
 
 
 def write_documents(ray: Any, before: Collection, target: Target, *, show_progress: bool) -> tuple[Share, ...]:
@@ -220,13 +227,17 @@ def read_block(block: Block) -> BlockContent:
     counts = [0] * len(block.files)
     unread: Counter[str] = Counter()
     problems = [SkippedRows()] * len(block.files)
+    skipped_rows = [SkippedRows()] * len(block.files)
     writer = None if block.target is None else _Writer(block.number, block.target)
 
     def on_problem(row: SkippedRow) -> None:
         problems[position] = problems[position].with_row(row)
 
+    def on_bad_row(row: SkippedRow) -> None:
+        skipped_rows[position] = skipped_rows[position].with_row(row)
+
     for position, file in enumerate(block.files):
-        for document in file.documents(on_unread=unread.update, on_problem=on_problem):
+        for document in file.documents(on_bad_row=on_bad_row, on_unread=unread.update, on_problem=on_problem):
             shard = owner(document.id, block.shards)
             line = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
             digest = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
@@ -238,7 +249,8 @@ def read_block(block: Block) -> BlockContent:
     if writer is not None:
         writer.flush()
         shares = {shard: replace(share, objects=tuple(writer.names.get(shard, ()))) for shard, share in shares.items()}
-    return BlockContent(shares, bytes(ids), tuple(counts), unread, SkippedRows.total(problems))
+    lines = SkippedRows.total(problems)
+    return BlockContent(shares, bytes(ids), tuple(counts), unread, lines, tuple(skipped_rows))
 
 
 def _list_sources(paths: Sequence[str | Path]) -> tuple[list[tuple[Path, list[SourceFile]]], Ignored]:
@@ -312,13 +324,25 @@ def _check_unique(blocks: Sequence[Block], contents: Sequence[BlockContent]) -> 
     for block, content in zip(blocks, contents, strict=True):
         if wanted not in content.ids:
             continue
-        for document in chain.from_iterable(file.documents() for file in block.files):
+        for document in chain.from_iterable(file.documents(on_bad_row=_ignore) for file in block.files):
             if _id_digest(document.id) != wanted:
                 continue
             if seen:
                 raise InputFileError(f"{document.origin}: duplicate id {shown_id(document.id)}; ids must be unique")
             seen = True
     raise _changed()
+
+
+def _ignore(_row: SkippedRow) -> None:
+    """Ignore a bad row, which was counted before."""
+
+
+def _without_documents(path: Path, bad_rows: SkippedRows) -> InputFileError:
+    if not bad_rows:
+        return InputFileError(f"{path}: contains no documents; check that it is the right file")
+    others = bad_rows.count - 1
+    more = f" (and {others:,} more: {path.name} has no valid row)" if others else ""
+    return InputFileError(f"{bad_rows.first[0].message}{more}")
 
 
 def _changed() -> InputFileError:

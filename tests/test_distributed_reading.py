@@ -205,6 +205,15 @@ def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
     assert (again.built, again.unknown, dict(again.scripts)) == ((), 3, {"Cyrillic": 3})
 
 
+def test_a_url_in_the_memory_of_one_process_is_refused_before_anything_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "connected_ray", lambda _address: pytest.fail("connected"))
+    message = "^url: must be a bucket, or a folder that every machine has, got 'memory://wiki'$"
+    with pytest.raises(ValueError, match=message):
+        building.build(folder, "memory://wiki", shards=2, encoder="mini")
+
+
 def test_a_shard_takes_a_gpu_where_there_is_one_for_an_encoder_that_can_use_it() -> None:
     some: Any = SimpleNamespace
     exported, checkpoint = (some(spec=some(model=model)) for model in ("model.native", None))

@@ -167,6 +167,9 @@ def build(
     if encoder is not None and not isinstance(encoder, str):
         raise wrong_type("encoder", "a name that every machine can load", encoder)
     check_filterable(filterable or {})
+    if str(url).startswith("memory:"):
+        # Every task would have a memory of its own.
+        raise invalid("url", "a bucket, or a folder that every machine has", url)
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     options = {"nbits": nbits, "keep_vectors": keep_vectors, "filterable": filterable}
     given = {name: value for name, value in options.items() if value is not None}

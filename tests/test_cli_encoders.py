@@ -115,3 +115,11 @@ def test_no_option_for_an_encoder_is_left_out() -> None:
 
     assert isinstance(commands, click.Group)
     assert options(commands, ()) == set(USES) - {"train mine --teacher"}
+
+
+def test_a_format_that_cannot_hold_the_encoder_names_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("serotine_mini")
+    assert main(["model", "save", "serotine-mini", str(tmp_path / "saved"), "--format", "pylate"]) == 1
+    assert "cannot store which tokens are scored; save it without --format\n" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from serotine.encoders.tokenization import TextTokenizer
 from serotine.encoders.weights import WEIGHTS_FILE
 from serotine.errors import EncoderError
 from serotine.files import replace_folder
+from serotine.wording import worded
 
 CheckpointFormat = Literal["sentence-transformers", "pylate"]
 # As `export.MIN_MEAN_COSINE` of int8.
@@ -246,8 +247,9 @@ def _write_pylate(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
     spec = spec.with_marker_position("after_first")
     expansion = spec.query.expansion
     if spec.query.skip or spec.document.only or spec.pooling.factor > 1 or (expansion and not expansion.cut):
+        option = worded("format=", http="format", command="--format")
         raise EncoderError(
-            f"{spec.name}: PyLate's format cannot store which tokens are scored; save it without format="
+            f"{spec.name}: PyLate's format cannot store which tokens are scored; save it without {option}"
         )
     tokenizer = TextTokenizer(spec)
     _write(

@@ -22,14 +22,16 @@ def reason(error: BaseException) -> str:
 
 def shown(value: object) -> str:
     """Return a value's repr, cut to 80 characters."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+    return _cut(repr(value), _MAX_SHOWN)
 
 
 def shown_id(id_: str) -> str:
     """Return the repr of an id, cut to 200 characters: it may have thousands."""
-    text = repr(id_)
-    return text if len(text) <= _MAX_ID else f"{text[: _MAX_ID - 3]}..."
+    return _cut(repr(id_), _MAX_ID)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def invalid(name: str, expected: str, value: object, *, fix: str = "") -> ValueError:

@@ -29,11 +29,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MARK_BYTES = 4
-# Windows encodings that programs write under the names of smaller standards; browsers read them the same way.
 # Of Python: of names of domains, in quadratic time, and of literals in source code.
 _NOT_OF_FILES = frozenset(("idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"))
 # Of an encoding; Python remembers all that it was asked for.
 _MAX_NAME = 100
+# Windows encodings that programs write under the names of smaller standards; browsers read them the same way.
 _SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",

@@ -29,6 +29,11 @@ def as_array(embeddings: Any) -> NDArray[np.float32]:
     return array
 
 
+def listed(embeddings: Any) -> Any:
+    """Return an array or a tensor as it is, and anything else as a list, which can be iterated twice."""
+    return embeddings if hasattr(embeddings, "dtype") else list(embeddings)
+
+
 def dtype_name(embeddings: Any) -> str | None:
     """Return the dtype of an array or a tensor, such as "float16"; None for nested lists."""
     dtype = getattr(embeddings, "dtype", None)

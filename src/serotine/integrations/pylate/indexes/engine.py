@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexExistsError, wrong_type
 from serotine.index import CATALOG_FILE, Hit, Index
-from serotine.integrations.pylate.embeddings import as_arrays, dtype_name
+from serotine.integrations.pylate.embeddings import as_arrays, dtype_name, listed
 from serotine.integrations.pylate.rank import RerankResult
 
 Id = str | int
@@ -90,7 +90,7 @@ class EngineIndex:
         if kwargs:
             raise TypeError(f"add_documents: unexpected parameter {next(iter(kwargs))!r}")
         ids = _id_list(documents_ids)
-        embeddings = documents_embeddings if hasattr(documents_embeddings, "dtype") else list(documents_embeddings)
+        embeddings = listed(documents_embeddings)
         vectors = as_arrays(embeddings, "documents_embeddings")
         dtypes = _dtypes(embeddings, len(vectors))
         if len(ids) != len(vectors):

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from serotine.integrations.pylate.embeddings import dtype_name
+from serotine.integrations.pylate.embeddings import dtype_name, listed
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 from serotine.integrations.pylate.indexes.engine import SAME_INDEX, Id, StoredVectors
 from serotine.integrations.pylate.indexes.token_hits import TokenIndex, stored_documents
@@ -100,7 +100,7 @@ class ScaNN(TokenIndex):
             TypeError, ValueError: what `PLAID.add_documents` raises, or vectors of several dtypes.
         """
         warn_ignored("indexes.ScaNN.add_documents", _IGNORED_WHEN_ADDING, {"batch_size": batch_size}, stacklevel=2)
-        embeddings = documents_embeddings if hasattr(documents_embeddings, "dtype") else list(documents_embeddings)
+        embeddings = listed(documents_embeddings)
         dtypes = sorted({name for name in map(dtype_name, embeddings) if name is not None})
         if len(dtypes) > 1:
             raise ValueError(f"documents_embeddings: must have the same dtype, got {' and '.join(dtypes)}")

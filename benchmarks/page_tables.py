@@ -242,7 +242,7 @@ def shards_on_ray(results: Any) -> Iterator[str]:
 
 def quality(results: Any) -> Iterator[str]:
     """nDCG@10 of systems by collection."""
-    yield f"Encoder: {results['encoder']}.\n"
+    yield f"Encoder: {results['encoder']}; backend: {results['backend']}.\n"
     yield from _table(
         ["collection", "documents", "queries", "BM25", "one vector per text", "late interaction"],
         (

@@ -75,6 +75,7 @@ def main() -> int:
         "depth": options.depth,
         "retrieval": "exact MaxSim over float16 token vectors",
         "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim",
+        "backend": choice.backend if (choice := encoder.backend_choice) else None,
         "machine": describe_machine(PACKAGES),
         "rows": rows,
     }

@@ -99,6 +99,19 @@ def test_bm25_has_one_figure_for_a_collection() -> None:
     assert len(figures["cosqa-dev"]) == 3
 
 
+def test_the_page_on_encoders_has_committed_figures() -> None:
+    native, expected = mini_figures(), {}
+    for collection in FOUR:
+        pooled, late = native["minilm (pooled)"][collection], native["minilm"][collection]
+        expected[collection] = f"MiniLM {pooled:.1f} {late:.1f}"
+    for row in results("quality-e5.json")["rows"]:
+        expected[row["collection"]] = f"e5-small {row['pooled']:.1f} {row['late']:.1f}"
+    rows = table(ENCODER, "BM25", "late, zero-shot").items()
+    assert {name: f"{row['model']} {row['pooled']} {row['late, zero-shot']}" for name, row in rows} == expected
+    longer = native["minilm-512"]
+    assert f"it has {longer['time']:.1f} on TIME and {longer['medline']:.1f} on Medline" in ENCODER
+
+
 def first_thousand(collection: str) -> str:
     """Name piaf-fr with its first 1,000 queries as another collection: `serotine eval` has all 7,569."""
     return "piaf-fr, 1,000" if collection == "piaf-fr" else collection

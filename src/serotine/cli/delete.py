@@ -26,7 +26,7 @@ def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("ids", nargs=-1, metavar="[ID...]", callback=_unique)
 @where_option
-@click.option("--dry-run", is_flag=True, help="Say how many documents --where matches, and delete none.")
+@click.option("--dry-run", is_flag=True, help="Say how many documents would be deleted, and delete none.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before deleting what --where matches.")
 @json_option
 def delete(
@@ -41,14 +41,12 @@ def delete(
     context = click.get_current_context()
     if bool(ids) == (where is not None):
         raise click.UsageError("ID, --where: give either ids or a filter", context)
-    if dry_run and where is None:
-        raise click.UsageError("--dry-run: needs --where", context)
     from serotine.index import Index
 
     # Opened for writing before it asks: what it asks about cannot change until the answer.
     with Index.open(index, read_only=dry_run) as opened:
         if where is None:
-            matching = opened.delete(_with_rows(opened, ids))
+            matching = _count(opened, ids) if dry_run else opened.delete(_with_rows(opened, ids))
         else:
             check_where(where, opened.stats().filterable)
             with collected_warnings() as collected:
@@ -75,6 +73,22 @@ def _with_rows(index: Index, ids: Sequence[str]) -> list[str]:
         rows = {id_: index.ids(where={"source": id_}) for id_ in ids if id_ not in index}
     # What is neither is an error of the index.
     return list(dict.fromkeys(row for id_ in ids for row in rows.get(id_) or [id_]))
+
+
+def _count(index: Index, ids: Sequence[str]) -> int:
+    """Return how many documents `Index.delete` would delete; UnknownIdError for an id that is not in the index."""
+    from serotine.index import unknown_id
+
+    names = _with_rows(index, ids)
+    if missing := [id_ for id_ in names if id_ not in index]:
+        raise unknown_id(missing[0])
+    documents = set(names).intersection(index)
+    if split := set(names) - documents:
+        with muted_warnings():
+            whole = sorted(split)
+            passages = index.documents(where={"or": [{"document": {"in": whole}}, {"source": {"in": whole}}]})
+            documents.update(passage.id for passage in passages if passage.document in split)
+    return len(documents)
 
 
 def _delete(index: Index, where: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -243,6 +244,8 @@ BAD = {
     r"dimensions of float16\), got 3 bytes; check dim and dtype",
     "maxsim('abcd'::BLOB, [[1, 2]]::FLOAT[][])": "query: a BLOB does not say how many dimensions its vectors have; "
     "pass dim= to register",
+    "maxsim([NULL], [[1]]::FLOAT[][])": "query: token 0 of row 0 of a batch of 1 is NULL; remove it",
+    "maxsim([[]], [[1]]::FLOAT[][])": r"query: must be .* or BLOB, got NULL\[\]\[\]; cast it to one of these",
     "maxsim([[]]::FLOAT[][], [[1]]::FLOAT[][])": "query: token 0 .* must have at least one dimension, got 0",
 }
 
@@ -251,6 +254,34 @@ BAD = {
 def test_bad_vectors_are_refused(con: Any, expression: str) -> None:
     with pytest.raises(duckdb.InvalidInputException, match=BAD[expression]):
         con.execute(f"SELECT {expression}")
+
+
+def test_an_empty_array_has_no_tokens(con: Any) -> None:
+    create(con, COLUMNS["FLOAT[][]"]())
+    np.testing.assert_array_equal(scores(con, query=QUERY[:0]), np.zeros(ROWS))
+    given = "maxsim($1, $2), maxsim([], []), maxsim([[1]]::FLOAT[][], [])"
+    row = con.execute(f"SELECT {given}", [QUERY, QUERY[:0]]).fetchone()
+    assert row == (-np.inf, 0, -np.inf)
+
+
+@pytest.mark.parametrize("k", ["NULL", "NULL::INTEGER", "1.5", "'2'", "true"])
+def test_a_count_that_is_none_is_refused(con: Any, k: str) -> None:
+    create(con, COLUMNS["float16"]())
+    topk = "SELECT id FROM maxsim_topk('documents', vectors, $1, {})"
+    message = f"k: must be an integer, got {k.split(':')[0].strip(chr(39))}; cast it"
+    with pytest.raises(duckdb.InvalidInputException, match=message):
+        con.execute(topk.format(k), [QUERY])
+    # DuckDB keeps the best while it reads, and does not sort all rows.
+    (plan,) = con.execute(f"EXPLAIN {topk.format(3)}", [QUERY]).fetchall()
+    assert "Top N" in plan[1] or "TOP_N" in plan[1]
+    assert len(con.execute(topk.format("3::USMALLINT"), [QUERY]).fetchall()) == 3
+
+
+@pytest.mark.parametrize("con_", [3, duckdb, sqlite3])
+def test_another_connection_is_refused(con_: Any) -> None:
+    con_ = con_.connect(":memory:") if con_ is sqlite3 else con_
+    with pytest.raises(TypeError, match=r"^con: must be a connection, such as duckdb.connect\(\), got "):
+        integration.register(con_)
 
 
 @pytest.mark.parametrize("settings", [{"dim": 16}, {"encoder": WordEncoder(16)}], ids=["dim", "encoder"])

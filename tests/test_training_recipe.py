@@ -79,6 +79,7 @@ def stage(**change: Any) -> dict[str, Any]:
             stage(objective="distillation", documents_per_query=4, mini_batch_size=8),
             r"stages\[0\].mini_batch_size: applies to",
         ),
+        (stage(k_token=8), r"stages\[0\].temperature: must be below 1 with k_token, .*, got 1; set about 0.05"),
         (stage(k_token=-1), r"stages\[0\].k_token: must be at least 0, got -1"),
         (
             stage(objective="distillation", documents_per_query=4, k_token=64),
@@ -124,6 +125,7 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"lora": {"rank": -4}}, "lora.rank: must be at least 1, got -4"),
         ({"lora": {"alpha": 0}}, "lora.alpha: must be at least 1, got 0"),
         ({"lora": {"dropout": 1}}, "lora.dropout: must be between 0 and 0.9, got 1"),
+        ({"lora": {"target_modules": []}}, "lora.target_modules: must not be empty; name layers, or remove it"),
         ({"lora": {"target_modules": "query"}}, "lora.target_modules: must be a list, got 'query'"),
         ({"lora": {"r": 8}}, "unknown key 'lora.r'; valid keys: alpha, dropout, rank, target_modules"),
         ({"averaging": {"checkpoints": 9}}, "averaging.checkpoints: must be at most 1, .* got 9"),

@@ -152,7 +152,7 @@ def test_texts_and_several_indexes(tmp_path: Path) -> None:
         ({"k_token": 0}, "k_token: must be at least 1, got 0"),
         ({"k_token": 2.5}, "k_token: must be an int of at least 1, got float"),
         ({"k_token": True}, "k_token: must be an int of at least 1, got bool"),
-        ({"k_token": 50, "mode": "late"}, "k_token: needs mode=\"xtr\", got mode='late'; drop one of the two"),
+        ({"k_token": 50, "mode": "late"}, "k_token: needs mode=\"xtr\", got mode='late'; drop it"),
         ({"exact": True}, "exact: needs mode=\"late\", got mode='xtr'; drop one of the two"),
         ({"recall": 0.9}, 'recall: needs mode="late" or "hybrid", got mode=\'xtr\'; drop one of the two'),
         ({"candidates": 50}, 'candidates: needs mode="late" or "hybrid", got mode=\'xtr\'; drop one of the two'),
@@ -162,6 +162,38 @@ def test_bad_options_are_one_line(index: Index, options: dict[str, Any], message
     with pytest.raises((ValueError, TypeError), match=re.escape(message)) as caught:
         index.search(query(), **{"mode": "xtr", **options})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": (1, 2)}, "weights: needs mode=\"hybrid\", got mode='late'; drop it"),
+        ({"weights": (1, 2), "mode": "xtr"}, "weights: needs mode=\"hybrid\", got mode='xtr'; drop it"),
+        (
+            {"fusion": "sum", "mode": "bm25"},
+            'fusion: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of the two',
+        ),
+        (
+            {"fusion": "sum", "mode": "xtr"},
+            'fusion: needs mode="late" or "hybrid", got mode=\'xtr\'; drop one of the two',
+        ),
+        (
+            {"candidates": 50, "mode": "bm25"},
+            'candidates: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of',
+        ),
+        (
+            {"candidates": 50, "exact": True},
+            "candidates: cannot be used with exact, got exact=True; drop one of the two",
+        ),
+        ({"weights": 3, "mode": "hybrid"}, "weights: must be two numbers of at least 0, not both 0, got 3"),
+        ({"weights": ("a", 1), "mode": "hybrid"}, "weights: must be a number, got str"),
+        ({"weights": (float("nan"), 1), "mode": "hybrid"}, "weights: must be finite, got nan"),
+        ({"weights": (0, 0), "mode": "hybrid"}, "weights: must be two numbers of at least 0, not both 0, got (0, 0)"),
+    ],
+)
+def test_no_option_is_ignored_in_silence(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{re.escape(message)}"):
+        SearchOptions(**options)
 
 
 class Explainer:

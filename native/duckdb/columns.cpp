@@ -116,16 +116,20 @@ Column::Column(const char* name, Vector vector, std::size_t rows, BlobFormat blo
   } else if (id != Type::null) {
     LogicalType whole = api.column_type(vector);
     texts_ = level(&vector, &type);
-    if (vector != nullptr) tokens_ = level(&vector, &type);
+    // Without tokens anywhere, as of an empty array: DuckDB cannot tell what they would be.
+    const bool nothing = vector != nullptr && api.type_of(type) == Type::null;
+    if (vector != nullptr && !nothing) tokens_ = level(&vector, &type);
     const Type value = vector == nullptr ? Type::null : api.type_of(type);
     const std::string got = sql_name(whole);
     api.destroy_type(&whole);
-    if (value != Type::floating && value != Type::doubles) {
+    if (!nothing && value != Type::floating && value != Type::doubles) {
       api.destroy_type(&type);
       refuse("must be FLOAT[][], FLOAT[n][] or BLOB, got " + got + "; cast it to one of these");
     }
     kind_ = Kind::lists;
-    if (value == Type::floating) {
+    if (nothing) {
+      // Its tokens, if any, are NULL, and refused.
+    } else if (value == Type::floating) {
       singles_ = static_cast<const float*>(api.data(vector));
     } else {
       doubles_ = static_cast<const double*>(api.data(vector));

@@ -13,7 +13,7 @@ from serotine.coverage import UNKNOWN_SHARE, by_words_advice, main_scripts, with
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery, ranked_by_words
-from serotine.index.search import Documents, Mode, Retriever, SearchOptions
+from serotine.index.search import Documents, Retriever, SearchOptions
 from serotine.model_packages import create_multilingual, multilingual_advice
 
 # Of the first page: above it, what is ranked is mostly noise.
@@ -72,9 +72,8 @@ class CheckedSearch:
         ids = [hit.id for hit in hits]
         if (options.offset or options.mode == "hybrid") and self._documents.has_unknown():
             # Every page must be ranked in the same way, and so must both modes.
-            mode: Mode = "xtr" if options.mode == "xtr" else "late"
-            first_page = replace(options, mode=mode, offset=0, exact=False)
-            ids = [hit.id for hit in self._retriever.search(first_page, vectors, [text], encoding)[0]]
+            first_page = self._retriever.search(options.first_page_by_maxsim(), vectors, [text], encoding)[0]
+            ids = [hit.id for hit in first_page]
         scripts = self._documents.unknown_scripts(ids)
         check = check_hits([(id_, scripts.get(id_)) for id_ in ids], self._encoder, options)
         if check is None:

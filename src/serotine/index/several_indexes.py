@@ -68,7 +68,7 @@ def _search(searches: Sequence[OpenSearch], query: str, options: SearchOptions) 
     is_checked = options.mode != "bm25" and not any(hits.has_unknown_text for hits in results)
     if is_checked and any(opened.documents.has_unknown() for opened in searches):
         is_late = options.mode in ("late", "xtr")
-        by_maxsim = results if is_late else search(replace(options, mode="late", offset=0, weights=None))
+        by_maxsim = results if is_late else search(options.first_page_by_maxsim())
         page = merge_hits(by_maxsim, one_encoder=one_encoder)[: options.k]
         scripts = [
             opened.documents.unknown_scripts([by_maxsim[i][hit.position].id for hit in page if hit.result == i])

@@ -38,6 +38,9 @@ def packed_column(
                 f"{name}: a BLOB does not say how many dimensions its vectors have; pass dim= to register, or FLOAT[][]"
             )
         return _packed_blobs(column, name, blobs, width, row_name)
+    if _is_list(column.type) and pyarrow.types.is_null(column.type.value_type):
+        # Without tokens, as of an empty array: DuckDB cannot tell what they would be.
+        column = column.cast(pyarrow.list_(pyarrow.list_(pyarrow.float32())))
     if not _is_list(column.type) or not _is_list(column.type.value_type):
         raise _unfit(name, column.type)
     values = column.type.value_type.value_type

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.coverage import warn_about_texts
-from serotine.errors import missing_extra
+from serotine.errors import missing_extra, wrong_type
 from serotine.index import TextEncoder, encode_queries
 from serotine.integrations import duckdb_extension
 from serotine.integrations.arrow_vectors import is_blob, packed_column, sql_type, with_offsets
@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 _KEPT_QUERIES = 1024
 _KEPT_TEXTS = 1024
 _DIGEST_BYTES = 16
+_INTEGERS = ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"]
+# A condition of its rows, because DuckDB sorts them all where LIMIT is more than a number.
+_IS_COUNT = (
+    f"CASE WHEN typeof(k) IN ({', '.join(map(repr, _INTEGERS))}) AND k IS NOT NULL THEN true "
+    "ELSE error('k: must be an integer, got ' || ifnull(k::VARCHAR, 'NULL') || '; cast it') END"
+)
 _HANDLE = "STRUCT(handle BLOB, dim INTEGER, vectors BLOB)"
 
 
@@ -85,6 +91,7 @@ def register(
         Which of the two `maxsim` calls.
 
     Raises:
+        TypeError: `con` is no connection of DuckDB.
         ValueError: `dim` is not the encoder's, `dtype` is unknown, or a required extension cannot be loaded.
 
     >>> import duckdb
@@ -95,6 +102,8 @@ def register(
     >>> con.execute("SELECT maxsim([[1, 0], [0, 1]]::FLOAT[2][], [[0.5, 0.25]]::FLOAT[2][])").fetchone()
     (0.75,)
     """
+    if not isinstance(con, duckdb.DuckDBPyConnection):
+        raise wrong_type("con", "a connection, such as duckdb.connect()", con)
     loaded, blobs = chosen_format(encoder, dim, dtype)
     functions = _functions(loaded, blobs)
     reason = duckdb_extension.load(con) if extension is not False else "not wanted"
@@ -103,8 +112,9 @@ def register(
     expression = functions.create_maxsim(con) if reason else duckdb_extension.maxsim_expression(blobs)
     con.execute(f"CREATE OR REPLACE TEMP MACRO maxsim(query, document) AS {expression}")
     con.execute(
-        "CREATE OR REPLACE TEMP MACRO maxsim_topk(source, vectors, query, k) AS TABLE "
-        "SELECT *, maxsim(query, vectors) AS score FROM query_table(source) ORDER BY score DESC NULLS LAST LIMIT k"
+        "CREATE OR REPLACE TEMP MACRO maxsim_topk(source, vectors, query, k) AS TABLE "  # noqa: S608
+        f"SELECT *, maxsim(query, vectors) AS score FROM query_table(source) WHERE {_IS_COUNT} "
+        "ORDER BY score DESC NULLS LAST LIMIT k"
     )
     con.execute("DROP MACRO IF EXISTS temp.encode_query")
     if loaded is not None:

@@ -59,7 +59,7 @@ def register(
         dtype: what blobs hold: "float16", "int8" or "float32".
 
     Raises:
-        TypeError: neither `encoder` nor `dim` is given.
+        TypeError: `con` is no connection, or neither `encoder` nor `dim` is given.
         ValueError: `dim` is not the encoder's, or `dtype` is unknown.
 
     >>> import sqlite3
@@ -71,6 +71,7 @@ def register(
     >>> con.execute("SELECT maxsim(?, ?)", (pack_vectors(np.eye(2)), pack_vectors(np.array([[0.5, 0.25]])))).fetchone()
     (0.75,)
     """
+    _check_connection(con)
     loaded, blobs = chosen_format(encoder, dim, dtype)
     if blobs.dim is None:
         raise wrong_type("dim", "an int of at least 1", None, fix="pass dim= or encoder=")
@@ -120,7 +121,7 @@ def maxsim_topk(
         The other columns of each row, and its score.
 
     Raises:
-        TypeError: a value of the last column is no blob.
+        TypeError: `con` is no connection, or a value of the last column is no blob.
         ValueError: a blob is no whole number of tokens or is not finite; a wrong query or k.
         SerotineError: the SELECT has no columns.
 
@@ -134,6 +135,7 @@ def maxsim_topk(
     >>> maxsim_topk(con, "SELECT id, vectors FROM documents", np.eye(2), k=1)
     [('a', 0.75)]
     """
+    _check_connection(con)
     if isinstance(k, bool) or not isinstance(k, int):
         raise wrong_type("k", "an int of at least 1", k)
     if k < 1:
@@ -172,6 +174,12 @@ def maxsim_topk(
         best.sort(key=lambda hit: (-hit[0], hit[1]))
         del best[k:]
     return [(*row, score) for score, _, row in best]
+
+
+def _check_connection(con: object) -> None:
+    # Not by its class: builds of SQLite under other names have one of their own.
+    if not hasattr(con, "create_collation"):
+        raise wrong_type("con", "a connection of sqlite3", con)
 
 
 def _this_row(_position: int) -> str:

@@ -95,18 +95,18 @@ class Adapters:
         return {name: tensor for name, tensor in self._model.state_dict().items() if not name.startswith("0.")}
 
 
-def target_modules(backbone: torch.nn.Module, names: tuple[str, ...]) -> list[str]:
+def target_modules(backbone: torch.nn.Module, names: tuple[str, ...] | None) -> list[str]:
     """Return the full names of the linear layers that get adapters.
 
     Args:
         backbone: the transformers model.
-        names: the last parts of their names; all but the pooler's, which is not used, if empty.
+        names: the last parts of their names; None: all but the pooler's, which is not used.
 
     Raises:
         TrainingError: a name is of no linear layer.
     """
     linear = [name for name, module in backbone.named_modules() if isinstance(module, torch.nn.Linear)]
-    if not names:
+    if names is None:
         return [name for name in linear if "pooler" not in name.split(".")]
     for name in names:
         if not any(_ends_with(layer, name) for layer in linear):

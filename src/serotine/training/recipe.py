@@ -156,8 +156,8 @@ class Stage:
         head_learning_rate: of the projection; None: `learning_rate`.
         temperature: divides MaxSim before the softmax. Distillation scales both scores to 0..1 per list first.
         k_token: contrastive: scores are XTR's (Lee et al. 2023): every query token retrieves so many tokens of the
-            batch's documents; they are means, so `temperature` should be lower; see `serotine.maxsim.xtr_scores`. 0:
-            MaxSim.
+            batch's documents; they are means, so `temperature` must be below 1, such as 0.05; see
+            `serotine.maxsim.xtr_scores`. 0: MaxSim.
         documents_per_query: contrastive: 1 + hard negatives; distillation: length of a list.
         mini_batch_size: examples encoded at once by the cached loss (GradCache); 0: the whole batch, not cached.
         gather_across_devices: whether devices share their documents as negatives.
@@ -210,13 +210,13 @@ class Lora:
         alpha: the products are scaled by alpha / rank.
         dropout: of the adapters' inputs.
         target_modules: linear layers that get adapters, by the last parts of their names in the backbone, such as
-            "query"; all of them if empty.
+            "query"; None: all of them.
     """
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    target_modules: tuple[str, ...] = ()
+    target_modules: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

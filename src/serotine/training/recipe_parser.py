@@ -131,6 +131,10 @@ def _validate(recipe: Recipe, path: Path) -> None:
     for number, stage in enumerate(recipe.stages):
         _validate_stage(stage, sources, f"{path}: stages[{number}]")
     _validate_averaging(recipe, path)
+    if recipe.lora is not None and recipe.lora.target_modules == ():
+        raise RecipeError(
+            f"{path}: lora.target_modules: must not be empty; name layers, or remove it for all linear layers"
+        )
     tokenization = recipe.tokenization
     if tokenization.markers and not (tokenization.query_prompt and tokenization.document_prompt):
         raise RecipeError(f"{path}: tokenization.markers: needs query_prompt and document_prompt; set both")
@@ -154,7 +158,12 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
         for key in ("k_token", "mini_batch_size", "gather_across_devices"):
             if getattr(stage, key):
                 raise RecipeError(f"{location}.{key}: applies to contrastive stages only; remove it")
-    elif stage.teachers:
+    if stage.k_token and stage.temperature >= 1:
+        raise RecipeError(
+            f"{location}.temperature: must be below 1 with k_token, whose scores are at most 1, got "
+            f"{stage.temperature:g}; set about 0.05"
+        )
+    if stage.objective == "contrastive" and stage.teachers:
         raise RecipeError(f"{location}.teachers: applies to distillation stages only; remove it")
     for key in ("bm25_weight", "topics", "matryoshka_dims"):
         if getattr(stage, key) and not stage.teachers:

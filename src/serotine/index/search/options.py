@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, cast, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ Mode = Literal["late", "bm25", "hybrid", "xtr"]
 Fusion = Literal["rrf", "sum"]
 GroupBy = Literal["document"]
 
+_DEFAULT_FUSION: Fusion = "rrf"
 # The share of the exact hits that a search is to find, unless it says otherwise.
 DEFAULT_RECALL = 0.99
 # Tokens that a query token retrieves in mode "xtr", unless the search says otherwise: with 100, three of five
@@ -33,9 +34,9 @@ class SearchOptions:
         where: filter on metadata, or None for every document.
         mode: which rankings: "late", "bm25", "hybrid" or "xtr".
         exact: whether to prove the answer.
-        fusion: how "hybrid" joins its two rankings.
-        weights: of the late and the lexical ranking; None for equal ones, except where the encoder does not know the
-            query or what it finds: the late ranking then has the weight of what is known.
+        fusion: how "hybrid", and "late" where it becomes that, joins its two rankings.
+        weights: of the late and the lexical ranking in mode "hybrid"; None for equal ones, except where the encoder
+            does not know the query or what it finds: the late ranking then has the weight of what is known.
         candidates: documents scored over their residual codes, or None for as many as `recall` needs.
         offset: number of the best hits to skip: the k after them are returned.
         min_score: lowest `Hit.score_per_token` of a hit, or None for any.
@@ -51,7 +52,7 @@ class SearchOptions:
     where: Mapping[str, Any] | None = None
     mode: Mode = "late"
     exact: bool = False
-    fusion: Fusion = "rrf"
+    fusion: Fusion = _DEFAULT_FUSION
     weights: tuple[float, float] | None = None
     candidates: int | None = None
     offset: int = 0
@@ -74,12 +75,15 @@ class SearchOptions:
         names = SearchKeywords.__annotations__
         return cast("SearchKeywords", {**{name: getattr(self, name) for name in names}, **replaced})
 
+    def first_page_by_maxsim(self) -> SearchOptions:
+        """Return the options of the first page by MaxSim alone; in mode "xtr" by its own scores."""
+        mode: Mode = "xtr" if self.mode == "xtr" else "late"
+        return replace(self, mode=mode, offset=0, exact=False, fusion=_DEFAULT_FUSION, weights=None)
+
     def __post_init__(self) -> None:
         # SQLite and the core take Python integers only.
         object.__setattr__(self, "k", _count("k", self.k))
         object.__setattr__(self, "offset", _count("offset", self.offset, lowest=0))
-        if self.candidates is not None:
-            object.__setattr__(self, "candidates", _count("candidates", self.candidates))
         if self.mode not in get_args(Mode):
             raise not_one_of("mode", get_args(Mode), self.mode)
         if self.fusion not in get_args(Fusion):
@@ -88,6 +92,8 @@ class SearchOptions:
         object.__setattr__(self, "exact", bool(self.exact))
         if self.exact and self.mode != "late":
             raise _needs_mode("exact", ("late",), self.mode)
+        if self.candidates is not None:
+            self._validate_candidates(self.candidates)
         if self.group_by not in (None, *get_args(GroupBy)):
             raise not_one_of("group_by", (None, *get_args(GroupBy)), self.group_by)
         if self.min_score is not None:
@@ -100,15 +106,26 @@ class SearchOptions:
         self._validate_xtr()
         if self.where is not None and not isinstance(self.where, Mapping):
             raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
-        weights = self.weights
-        if weights is None:
-            return
-        if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
-            raise invalid("weights", "two numbers of at least 0, not both 0", weights)
+        self._validate_fusion()
+
+    def _validate_fusion(self) -> None:
+        if self.weights is not None:
+            _check_weights(self.weights)
+            if self.mode != "hybrid":
+                raise _needs_mode("weights", ("hybrid",), self.mode)
+        # Mode "late" becomes "hybrid" where the encoder does not know the query.
+        if self.fusion != _DEFAULT_FUSION and self.mode in ("bm25", "xtr"):
+            raise _needs_mode("fusion", ("late", "hybrid"), self.mode)
+
+    def _validate_candidates(self, candidates: int) -> None:
+        object.__setattr__(self, "candidates", _count("candidates", candidates))
+        if self.mode in ("bm25", "xtr"):
+            raise _needs_mode("candidates", ("late", "hybrid"), self.mode)
+        if self.exact:
+            given = worded("exact=True", http="both")
+            raise ValueError(f"candidates: cannot be used with exact, got {given}; drop one of the two")
 
     def _validate_xtr(self) -> None:
-        if self.mode == "xtr" and self.candidates is not None:
-            raise _needs_mode("candidates", ("late", "hybrid"), self.mode)
         if self.k_token is None:
             return
         object.__setattr__(self, "k_token", _count("k_token", self.k_token))
@@ -127,6 +144,12 @@ class SearchOptions:
                 raise ValueError(f"recall: cannot be used with {name}, got {given}; drop one of the two")
         if self.mode in ("bm25", "xtr"):
             raise _needs_mode("recall", ("late", "hybrid"), self.mode)
+
+
+def _check_weights(weights: object) -> None:
+    pair = list(weights) if isinstance(weights, (list, tuple, np.ndarray)) else []
+    if len(pair) != 2 or min(_number("weights", weight) for weight in pair) < 0 or not any(pair):
+        raise invalid("weights", "two numbers of at least 0, not both 0", weights)
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -151,7 +174,9 @@ def _needs_mode(name: str, modes: Sequence[str], mode: str, why: str = "") -> Va
         http=f"the mode {' or '.join(_quoted(mode) for mode in modes)}, got {_quoted(mode)}",
         command=f"--mode {' or '.join(modes)}, got --mode {mode}",
     )
-    return ValueError(f"{name}: needs {needed}{why}; drop one of the two")
+    # Dropping the mode would leave "late".
+    fix = "drop one of the two" if "late" in modes else "drop it"
+    return ValueError(f"{name}: needs {needed}{why}; {fix}")
 
 
 def _quoted(mode: str) -> str:

@@ -45,6 +45,30 @@ def test_documentation_installs_from_a_clone_first() -> None:
         assert first is None or re.search(r"install '?\.", first) or "serotine" not in first, path.name
 
 
+def test_pages_say_how_an_extra_is_added_to_what_is_installed() -> None:
+    """Installing a clone again would compile for minutes."""
+    for path in (ROOT / "docs").glob("*.md"):
+        if path.name not in ("README.md", "install.md", "first-search.md", "nginx.md"):
+            for line in re.findall(r"^\$ pip install '\..*", path.read_text(encoding="utf-8"), re.MULTILINE):
+                assert "installed already: pip install" in line, path.name
+
+
+def test_the_smallest_installation_reads_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    without = page.partition("without an extra:")[2].partition(".\n")[0]
+    rows = re.findall(r"^\| (.*) \| .* \| (.*) \|$", _section("ingest.md", "## File types"), re.MULTILINE)
+    needed = {suffix for suffixes, extra in rows if extra == "`[ingest]`" for suffix in re.findall(r"\.\w+", suffixes)}
+    assert {".pdf", ".epub", ".html", ".xlsx", ".parquet"} <= needed
+    for suffix, name in {".epub": "EPUB", ".html": "HTML", ".pdf": "PDF", ".xlsx": "Excel", ".py": "code"}.items():
+        assert suffix in needed
+        assert name not in without
+
+
+def _section(page: str, heading: str) -> str:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return text.partition(heading)[2].partition("\n## ")[0]
+
+
 def test_an_extra_is_added_without_compiling_again() -> None:
     pytest.importorskip("pip")
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--disable-pip-version-check"]

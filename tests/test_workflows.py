@@ -46,6 +46,8 @@ def test_jobs_end_and_change_nothing(workflow: Path) -> None:
         needs = job.get("needs", [])
         assert set([needs] if isinstance(needs, str) else needs) <= set(jobs(workflow)), name
         for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, name
             assert "run" in step or re.search(r"@(v\d+|release/v\d+)$", step["uses"]), step
 
 

@@ -149,4 +149,5 @@ def measure_kernels(
                 continue
             for count in threads:
                 with limit_threads(count):
-                    yield _measure(work, count, rounds)
+                    timings = _measure(work, count, rounds)
+                yield timings

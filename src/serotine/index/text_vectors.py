@@ -70,8 +70,10 @@ def _encoded_batches(
 ) -> Iterator[list[NDArray[np.float16]]]:
     for start in range(0, len(texts), _BATCH):
         batch = slice(start, start + _BATCH)
+        # Not around the yield: the caller's own warnings would be muted, and closing this generator sets the variable.
         with muted_warnings():
-            yield _encoded(encoder, texts[batch], contexts[batch], dim)
+            encoded = _encoded(encoder, texts[batch], contexts[batch], dim)
+        yield encoded
 
 
 def _encoded(

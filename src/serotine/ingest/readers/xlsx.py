@@ -7,8 +7,9 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -119,25 +120,31 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
     except ImportError:
         raise MissingExtraError(name, "reading spreadsheets", "ingest") from None
     package.check_size(package.parts_size())
-    with warnings.catch_warnings():
-        # About styles and extensions that it does not know.
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with _quiet():
             workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            parts = {sheet._worksheet_path for sheet in workbook.worksheets}
-            # Many sheets of one part would be read many times; openpyxl tells which in no other way.
-            if len(parts) < len(workbook.worksheets):
-                raise package.damaged()
-            bounds = _Bounds(name, len(data))
-            for sheet in workbook.worksheets:
-                sheet.reset_dimensions()
-                yield sheet.title, _rows(sheet, package, bounds), sheet.sheet_state != "visible"
-            workbook.close()
-        except InputFileError:
-            raise
-        # What openpyxl raises for a broken file is of any kind.
-        except Exception:
-            raise package.damaged() from None
+        parts = {sheet._worksheet_path for sheet in workbook.worksheets}
+        # Many sheets of one part would be read many times; openpyxl tells which in no other way.
+        if len(parts) < len(workbook.worksheets):
+            raise package.damaged()
+        bounds = _Bounds(name, len(data))
+        for sheet in workbook.worksheets:
+            sheet.reset_dimensions()
+            yield sheet.title, _rows(sheet, package, bounds), sheet.sheet_state != "visible"
+        workbook.close()
+    except InputFileError:
+        raise
+    # What openpyxl raises for a broken file is of any kind.
+    except Exception:
+        raise package.damaged() from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence openpyxl about styles, dates and extensions that it does not know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class _Bounds:
@@ -182,8 +189,14 @@ class _Bounds:
 
 def _rows(sheet: Any, package: Package, bounds: _Bounds) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Yield the rows that have cells, with their numbers."""
+    rows = sheet.iter_rows(values_only=True)
     try:
-        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        for number in count(1):
+            # Only while openpyxl works: the warnings of who takes the rows are heard.
+            with _quiet():
+                row = next(rows, None)
+            if row is None:
+                return
             if row:
                 bounds.add(row, number, sheet.title)
                 yield number, row

@@ -92,7 +92,7 @@ def test_the_total_may_become_known_later(capsys: pytest.CaptureFixture[str], cl
     with progress_bar(None, "Encoding", enabled=True, unit="bytes") as bar:
         clock[0] = 10.0
         bar.reach(20_000, 80_000)
-    assert capsys.readouterr().err == "Encoding: 0.0 of 0.1 MB (25%), 2.0 kB/s, 0:00:30 left\n"
+    assert capsys.readouterr().err == "Encoding: 20.0 of 80.0 kB (25%), 2.0 kB/s, 0:00:30 left\n"
 
 
 def test_texts_show_their_rate_and_that_of_their_tokens(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:

@@ -110,11 +110,13 @@ class _Lines(ProgressBar):
     def _state(self, seconds: float) -> str:
         rate = (self.completed - self._completed_before) / seconds
         is_bytes = self._unit == "bytes"
-        done = f"{self.completed / _MEGABYTE:,.1f}" if is_bytes else f"{self.completed:,}"
+        most = self.completed if self.total is None else self.total
+        size, unit = (_MEGABYTE, "MB") if most >= _MEGABYTE else (1000, "kB")
+        done = f"{self.completed / size:,.1f}" if is_bytes else f"{self.completed:,}"
         if self.total is None:
-            parts = [f"{done} MB" if is_bytes else done]
+            parts = [f"{done} {unit}" if is_bytes else done]
         else:
-            of = f"{self.total / _MEGABYTE:,.1f} MB" if is_bytes else f"{self.total:,}"
+            of = f"{self.total / size:,.1f} {unit}" if is_bytes else f"{self.total:,}"
             parts = [f"{done} of {of}" + (f" ({self.completed / self.total:.0%})" if self.total else "")]
         if is_bytes:
             parts.append(f"{rate / _MEGABYTE:,.1f} MB/s" if rate >= _MEGABYTE / 10 else f"{rate / 1000:,.1f} kB/s")

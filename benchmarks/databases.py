@@ -82,6 +82,12 @@ def vectors_of(documents: int) -> NDArray[np.float16]:
     return np.concatenate([np.roll(halves, 7 * turn, axis=1) for turn in range(10)])
 
 
+def quantized(vectors: NDArray[np.float16]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return int8 codes and scales, a part at a time: float32 of all vectors, and copies of it, take 8 GB."""
+    parts = [maxsim.quantize(part.astype(np.float32)) for part in np.array_split(vectors, 100)]
+    return np.concatenate([codes for codes, _ in parts]), np.concatenate([scales for _, scales in parts])
+
+
 def create_table(con: duckdb.DuckDBPyConnection, name: str, column: Any) -> None:
     """Create a table of the columns id and vectors."""
     con.register("given", pyarrow.table({"id": np.arange(len(column)), "vectors": column}))
@@ -92,12 +98,13 @@ def create_table(con: duckdb.DuckDBPyConnection, name: str, column: Any) -> None
 def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.float32]) -> list[Contender]:
     """Return all contenders, with their tables filled."""
     offsets = np.arange(documents + 1) * TOKENS
-    codes, scales = maxsim.quantize(vectors.astype(np.float32))
+    codes, scales = quantized(vectors)
     query_codes, query_scales = maxsim.quantize(query)
     con = duckdb.connect(config={"allow_unsigned_extensions": True})
     create_table(con, "halves", blob_column(vectors, documents))
     int8_tokens = np.concatenate([codes.view(np.uint8), scales[:, None].view(np.uint8)], axis=1)
     create_table(con, "codes", blob_column(int8_tokens, documents))
+    del int8_tokens
     fewer, fewest = documents // SHARE, documents // LIST_FUNCTIONS_SHARE
     floats = vectors[: fewer * TOKENS].astype(np.float32)
     tokens = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(floats.reshape(-1)), DIM)

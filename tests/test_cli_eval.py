@@ -118,6 +118,9 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (one,) = result["results"]
         assert (one["system"], one["metrics"]["nDCG@10"]) == (str(path), 1.0)
         assert one["record"]["kind"] == "index"
+    (one,) = as_json(capsys, "eval", "--index", path, "--mode", "xtr", "--k-token", 100, folder)["results"]
+    assert (one["system"], one["metrics"]["nDCG@10"]) == (f"{path} (xtr)", 1.0)
+    assert one["record"]["retrieval"] == "the index's search, approximate: xtr"
     status, _, err = call(capsys, "eval", "--index", path, folder, "--dim", 8, "--pool-factor", 2)
     assert (status, "--dim, --pool-factor: an index has its encoder's settings" in err) == (2, True)
     status, _, err = call(capsys, "eval", "--index", path, folder, "--query-length", 8)
@@ -135,6 +138,15 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--bm25"], "no collection; pass a FOLDER, or a --suite"),
         (["mine"], "nothing to evaluate; pass --model NAME"),
         (["--exact", "--bm25", "mine"], "--exact: requires --index"),
+        (["--mode", "xtr", "--bm25", "mine"], "--mode: requires --index"),
+        (["--index", "i", "--mode", "bm25", "mine"], "'bm25' is not one of 'late', 'xtr'"),
+        (["--index", "i", "--mode", "xtr", "--exact", "mine"], "--exact: needs --mode late, got --mode xtr"),
+        (["--index", "i", "--k-token", "200", "mine"], "--k-token: needs --mode xtr; add it, or drop --k-token"),
+        (
+            ["--index", "i", "--mode", "xtr", "--k-token", "99", "mine"],
+            "--k-token: must be at least --depth (100), got",
+        ),
+        (["--index", "i", "--mode", "xtr", "--k-token", "x", "mine"], "'--k-token': 'x' is not an integer; see"),
         (["--index", "i", "mine", "mine"], "--index: an index contains one collection"),
         (["--index", "i", "--suite", "beir15"], "--index: an index contains one collection"),
         (["--bm25", "--metrics", "nDGC@10", "mine"], "--metrics: "),

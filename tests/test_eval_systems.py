@@ -164,6 +164,12 @@ def test_an_index_is_evaluated_by_its_search(tmp_path: Path) -> None:
         assert proved.run["blank"] == {}
         key = exact.key
         assert exact.key == key != IndexSearch(index, encoder).key
+        xtr = IndexSearch(index, encoder, mode="xtr", k_token=10)
+        assert xtr.key != IndexSearch(index, encoder, mode="xtr", k_token=20).key
+        with pytest.raises(ValueError, match=r"^k_token: must be at least the depth \(12\), got 10; raise it"):
+            xtr.answer(toy, 12)
+        # One document more is retrieved where the query's own is dropped.
+        assert len(xtr.answer(toy, 11).run) == len(toy.queries)
         index.delete(ids=["other"])
         index.add(ids=["d49"], texts=[toy.documents["d49"]])
         assert exact.key != key

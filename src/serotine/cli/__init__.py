@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_USE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "serotine"
-        print_error(f"{error.format_message().rstrip('.?')}; see {where} --help")
+        print_error(f"{_in_words(error.format_message()).rstrip('.?')}; see {where} --help")
         return _BAD_USE
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
         print_error(str(error) or "interrupted")
@@ -139,3 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(system_error(error))
         return _FAILED
     return status if isinstance(status, int) else 0
+
+
+def _in_words(message: str) -> str:
+    """Return a message of click with numbers called what they are: not "a valid integer range"."""
+    for kind, words in (("integer", "an integer"), ("float", "a number")):
+        message = message.replace(f"a valid {kind} range", words).replace(f"a valid {kind}", words)
+    return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -49,6 +49,16 @@ def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -
 @click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of FOLDER.")
 @click.option("--exact", is_flag=True, help="With --index: prove every answer.")
 @click.option(
+    "--mode",
+    type=click.Choice(["late", "xtr"]),
+    help="With --index: rank by late interaction, or by the tokens that XTR retrieves.  [default: late]",
+)
+@click.option(
+    "--k-token",
+    type=click.IntRange(min=1),
+    help="With --mode xtr, tokens that every query token retrieves: at least --depth, 1000 unless given.",
+)
+@click.option(
     "--suite",
     metavar="NAME",
     help="beir15, miracl18, or a folder whose subfolders are collections; or multilingual, with such a FOLDER, for the "
@@ -89,6 +99,8 @@ def evaluate(
     bm25: bool,
     index: Path | None,
     exact: bool,
+    mode: Literal["late", "xtr"] | None,
+    k_token: int | None,
     suite: str | None,
     split: str | None,
     metrics: tuple[str, ...],
@@ -108,6 +120,7 @@ def evaluate(
     \b
       serotine eval --model default --dense default --bm25 FOLDER
       serotine eval --index my.serotine FOLDER
+      serotine eval --index my.serotine --mode xtr --k-token 1000 FOLDER
       serotine eval --model NAME --suite beir15 --output results
       serotine eval --model multilingual --bm25 --suite multilingual FOLDER
 
@@ -123,6 +136,15 @@ def evaluate(
         raise click.UsageError("--index: an index contains one collection; pass its FOLDER", context)
     if exact and index is None:
         raise click.UsageError("--exact: requires --index; the figures of a model are always exact", context)
+    if mode is not None and index is None:
+        raise click.UsageError("--mode: requires --index; a model is evaluated by late interaction", context)
+    if exact and mode == "xtr":
+        raise click.UsageError("--exact: needs --mode late, got --mode xtr; drop one of the two", context)
+    if k_token is not None and mode != "xtr":
+        raise click.UsageError("--k-token: needs --mode xtr; add it, or drop --k-token", context)
+    if k_token is not None and k_token < depth:
+        raise click.UsageError(f"--k-token: must be at least --depth ({depth}), got {k_token}; raise it", context)
+    search = {"exact": exact, "mode": mode or "late", "k_token": k_token}
     from serotine.evaluation import (
         CACHE_FOLDER,
         BM25Baseline,
@@ -155,7 +177,7 @@ def evaluate(
     validate_unique_names(sources)
     cache = output / CACHE_FOLDER if output is not None and not no_cache else None
     results: list[Result] = []
-    encoder_systems = _open(models, dense, index, exact, encoder_settings, cache)
+    encoder_systems = _open(models, dense, index, search, encoder_settings, cache)
     try:
         if bm25 and language is not None and (consequence := without_stemmer(language)) is not None:
             warn(f"--language {language}: {consequence}")
@@ -178,7 +200,7 @@ def _open(
     models: Sequence[str],
     dense: Sequence[str],
     index: Path | None,
-    exact: bool,
+    search: dict[str, Any],
     encoder_settings: dict[str, Any],
     cache: Path | None,
 ) -> list[System]:
@@ -200,13 +222,13 @@ def _open(
 
     systems: list[System] = []
     if index is not None:
-        systems.append(_open_index(index, exact, encoder_settings, alone=not models and not dense))
+        systems.append(_open_index(index, search, encoder_settings, alone=not models and not dense))
     systems += [LateInteraction(encoder(name, late=True), cache) for name in dict.fromkeys(models)]
     systems += [Pooled(encoder(name, late=False), cache) for name in dict.fromkeys(dense)]
     return systems
 
 
-def _open_index(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alone: bool) -> System:
+def _open_index(path: Path, search: dict[str, Any], encoder_settings: dict[str, Any], *, alone: bool) -> System:
     from serotine.errors import EncoderError
     from serotine.evaluation import IndexSearch
     from serotine.index import Index
@@ -221,11 +243,11 @@ def _open_index(path: Path, exact: bool, encoder_settings: dict[str, Any], *, al
     encoder = index.encoder
     length = encoder_settings.get("query_length")
     if length is None:
-        return IndexSearch(index, encoder, exact=exact)
+        return IndexSearch(index, encoder, **search)
     if not hasattr(encoder, "with_query_length"):
         raise click.UsageError(f"--query-length: {encoder.name} has no such setting; leave it out")
     try:
-        return IndexSearch(index, encoder.with_query_length(length), exact=exact)
+        return IndexSearch(index, encoder.with_query_length(length), **search)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class IndexSearch:
         index: an open index of the collection, with the same document ids.
         encoder: the encoder the index was built with, or its name.
         exact: whether to search exactly, with a proof of every answer.
+        mode: "late" ranks by MaxSim, "xtr" by retrieved tokens; see `Index.search`.
+        k_token: in mode "xtr", tokens that every query token retrieves.
 
     >>> from serotine.evaluation import Collection, IndexSearch
     >>> from serotine import Encoder, Index
@@ -42,28 +44,44 @@ class IndexSearch:
     'a'
     """
 
-    def __init__(self, index: Index, encoder: AnyEncoder, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        index: Index,
+        encoder: AnyEncoder,
+        *,
+        exact: bool = False,
+        mode: Literal["late", "xtr"] = "late",
+        k_token: int | None = None,
+    ) -> None:
         self._index = index
         self._encoder = as_text_encoder(encoder)
         self._exact = exact
+        self._mode: Literal["late", "xtr"] = mode
+        self._k_token = k_token
 
     @property
     def name(self) -> str:
-        """The path of the index."""
-        return str(self._index.path)
+        """The path of the index, and the mode where it is "xtr"."""
+        return str(self._index.path) if self._mode == "late" else f"{self._index.path} ({self._mode})"
 
     @property
     def key(self) -> str:
         """The encoder's fingerprint and the state of the catalog."""
         catalog = max(file.stat().st_mtime_ns for file in self._index.path.glob("catalog.sqlite*"))
-        return f"index {self._encoder.fingerprint} {self._exact} {self._index.stats()} {catalog}"
+        search = f"{self._exact} {self._mode} {self._k_token}"
+        return f"index {self._encoder.fingerprint} {search} {self._index.stats()} {catalog}"
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
         """Search every query; see `System.answer`.
 
         Raises:
             SerotineError: the index contains none of the collection's documents.
+            ValueError: `k_token` is less than the depth.
         """
+        # One document more than the depth is retrieved where the query's own is dropped.
+        if self._k_token is not None and self._k_token + 1 < depth:
+            raise ValueError(f"k_token: must be at least the depth ({depth}), got {self._k_token}; raise it")
+        k_token = None if self._k_token is None else max(self._k_token, depth)
         notes, split = self._document_notes(collection)
         encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
@@ -79,7 +97,9 @@ class IndexSearch:
                 results = self._index.search_batch(
                     vectors[start : start + _BATCH_SIZE],
                     depth,
+                    mode=self._mode,
                     exact=self._exact,
+                    k_token=k_token,
                     group_by="document" if split else None,
                 )
                 for query, hits in zip(batch, results, strict=True):
@@ -118,7 +138,7 @@ class IndexSearch:
         missing = sum(id_ not in indexed for id_ in collection.documents)
         if missing == len(collection.documents):
             raise SerotineError(
-                f"{self.name}: contains no document of {collection.name}; index that collection: "
+                f"{self._index.path}: contains no document of {collection.name}; index that collection: "
                 f"serotine index FOLDER --output {shlex.quote(str(self._index.path))}"
             )
         notes = []

@@ -19,7 +19,7 @@ ARTICLES = {
     "delivery:en": "Orders are delivered within three to five working days. You can track the parcel in your account.",
     "delivery:es": "Los pedidos llegan en tres a cinco días laborables. Puede seguir el paquete en su cuenta.",
 }
-QUESTIONS = [
+QUERIES = [
     ("de", "Wie bekomme ich mein Geld zurück?"),
     ("de", "Ich komme nicht mehr in mein Konto, das Kennwort ist weg."),
     ("es", "¿cuándo llega mi pedido?"),
@@ -28,9 +28,9 @@ QUESTIONS = [
 ]
 
 
-def answer(index: Index, question: str, language: str) -> tuple[str, str]:
-    """Return the id and the text of the article that answers a question, in its language if the article has it."""
-    (best,) = index.search(question, k=1)
+def answer(index: Index, query: str, language: str) -> tuple[str, str]:
+    """Return the id and the text of the article that answers a query, in its language if the article has it."""
+    (best,) = index.search(query, k=1)
     article = best.id.partition(":")[0]
     translated, english = index.get([f"{article}:{language}", f"{article}:en"], missing="none")
     hit = translated or english or best
@@ -38,14 +38,14 @@ def answer(index: Index, question: str, language: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Index the articles and answer questions in four languages."""
+    """Index the articles and answer queries in four languages."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "help.serotine"
         with Index.create(path, encoder=Encoder("multilingual")) as index:
             index.add(ids=list(ARTICLES), texts=list(ARTICLES.values()))
-            for language, question in QUESTIONS:
-                id_, text = answer(index, question, language)
-                print(f"{question}\n    {id_}: {text}")
+            for language, query in QUERIES:
+                id_, text = answer(index, query, language)
+                print(f"{query}\n    {id_}: {text}")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> int:
     ]
     PAGE.write_text(
         "# Licenses of dependencies\n"
-        "For people who must know what they install. Serotine is Apache-2.0, its core contains no code of others.\n"
+        "For people who must know what they install. Serotine is Apache-2.0; its core contains no code of others.\n"
         "These are the packages that it names, with the license that each declares; they install others in turn.\n"
         "`release/licenses.py` writes this page.\n\n"
         "| package | license | installed by |\n|---|---|---|\n" + "\n".join(rows) + "\n"

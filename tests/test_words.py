@@ -42,3 +42,10 @@ def test_the_changelog_of_the_first_release_speaks_of_nothing_earlier() -> None:
     assert len(re.findall(r"^## ", text, re.MULTILINE)) == 1, "there is an earlier release now: remove this test"
     earlier = re.compile(r"\b(no longer|any more|used to|not yet before)\b|[;:,] before,|as before\b|seemed lost")
     assert [line for line in text.splitlines() if earlier.search(line)] == []
+
+
+def test_pages_open_with_whom_they_are_for() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md"), *(ROOT / "models").glob("*/README.md")]
+    for page in (*pages, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
+        if page.name != "style.md":
+            assert re.match(r"# .*\n+(For [a-z]|This page is for )", page.read_text("utf-8")), page

@@ -95,7 +95,11 @@ def test_requests_pass_the_proxy(proxy: int, tmp_path: Path) -> None:
     status, body, request_id = request(proxy, "/v1/indexes")
     assert (status, [index["name"] for index in json.loads(body)["indexes"]]) == (200, ["vectors"])
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
-    assert (tmp_path / "access").read_text("utf-8").split()[-1] == request_id
+    # nginx writes the line after the response.
+    deadline = time.monotonic() + 30
+    while not (logged := (tmp_path / "access").read_text("utf-8").split()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert logged[-1] == request_id
     assert request(proxy, "/")[0] == 200
     assert request(proxy, "/readyz", token="")[0] == 200
     assert request(proxy, "/metrics")[0] == 403

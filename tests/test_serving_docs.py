@@ -110,3 +110,11 @@ def test_the_metrics_listed_are_those_of_a_server(tmp_path: Path) -> None:
     assert {name for name, _ in rows} == {name for name in declared if not name.endswith("_created")}
     labels = {metric._name: set(metric._labelnames) for metric in metrics.values() if hasattr(metric, "_labelnames")}
     assert {name.removesuffix("_total"): set(re.findall(r"`(\w+)`", cell)) for name, cell in rows} == labels
+
+
+def test_the_keys_of_an_upload_are_those_of_its_job() -> None:
+    from serotine.serving.http.schemas.uploads import JobResponse
+
+    table = PAGE.read_text("utf-8").partition("A job has:")[2].partition("`warnings` of every answer")[0]
+    keys = [key for row in re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
+    assert sorted(keys) == sorted(set(JobResponse.model_fields) - {"id", "index"})

@@ -114,7 +114,7 @@ def serve_peer(engine: str, folder: Path, port: int) -> None:
 
     from serotine.serving import Limits
     from serotine.serving.batching import BatchingEncoder
-    from serotine.serving.http.responses import json_response
+    from serotine.serving.http.answer import json_response
     from serotine.serving.http.schemas.search import SearchRequest
     from serotine.serving.http.vectors import parse_vectors
     from serotine.serving.work_pool import WorkPool

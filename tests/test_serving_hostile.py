@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,32 @@ async def slow_application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+LARGE = 30_000_000
+
+
+async def large_application(scope: Any, receive: Any, send: Any) -> None:
+    """Respond with more than the buffers of sockets hold."""
+    length = str(LARGE).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": bytes(LARGE)})
+
+
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of a server with little patience."""
+    yield from serve_with_little_patience(slow_application, monkeypatch)
+
+
+@pytest.fixture
+def large_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of one whose responses are large."""
+    yield from serve_with_little_patience(large_application, monkeypatch)
+
+
+def serve_with_little_patience(application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(slow_clients, "PERIOD", PERIOD)
     monkeypatch.setattr(slow_clients, "MIN_BYTES", 10)
-    config = uvicorn.Config(slow_application, http=PatientProtocol, log_level="error", lifespan="off")
+    config = uvicorn.Config(application, http=PatientProtocol, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -112,6 +132,50 @@ def test_a_client_that_is_not_slow_waits_for_its_response(port: int) -> None:
                 connection.sendall(b"x" * 10)
                 time.sleep(PERIOD / 5)
             assert response(connection).startswith(b"HTTP/1.1 200")
+
+
+def unread_response(port: int) -> socket.socket:
+    """Ask for a response of which the server must store most until it is taken."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return connection
+
+
+def taken(connection: socket.socket) -> int:
+    """Return how many bytes can be read until the connection ends, or the response does."""
+    size = 0
+    connection.settimeout(20)
+    with suppress(ConnectionError):
+        while size < LARGE and (block := connection.recv(1 << 20)):
+            size += len(block)
+    return size
+
+
+def test_a_client_that_does_not_take_its_response_is_closed(large_port: int) -> None:
+    with unread_response(large_port) as connection:
+        time.sleep(3 * PERIOD)
+        assert taken(connection) < LARGE
+
+
+def test_a_client_that_takes_its_response_in_parts_gets_it_whole(large_port: int) -> None:
+    with unread_response(large_port) as connection:
+        received = 0
+        for _ in range(15):
+            received += len(connection.recv(1000))
+            time.sleep(PERIOD / 5)
+        assert taken(connection) + received >= LARGE
+
+
+def test_of_many_unsent_responses_the_slowest_is_dropped(large_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_clients, "PERIOD", 60.0)
+    monkeypatch.setattr(slow_clients, "MAX_UNSENT_BYTES", LARGE * 3 // 2)
+    with unread_response(large_port) as idle:
+        time.sleep(1.2)
+        with unread_response(large_port) as taking:
+            assert taken(taking) >= LARGE
+        assert taken(idle) < LARGE
 
 
 def test_slow_clients_block_nobody_and_are_closed(tmp_path: Path) -> None:

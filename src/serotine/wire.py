@@ -49,6 +49,9 @@ STATUS: dict[str, int] = {
 }
 """The HTTP status of each of these codes."""
 
+ANSWER_TOO_LARGE = "answer_too_large"
+"""The code of a response that would be larger than the server allows: less of it can be asked for."""
+
 LIBRARY_CLIENT = ("Serotine-Client", "python")
 """The header of a client whose caller reads messages as those of `Index`, arguments named as in Python."""
 

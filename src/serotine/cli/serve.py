@@ -87,6 +87,13 @@ _MEGABYTE = 1 << 20
     help="Maximum megabytes of upload.",
 )
 @click.option(
+    "--max-answer",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1, 1 << 20),
+    help="Maximum megabytes of a response.",
+)
+@click.option(
     "--max-text",
     default=8,
     show_default=True,
@@ -150,6 +157,7 @@ def serve(
     max_batch: int,
     max_body: int,
     max_upload: int,
+    max_answer: int,
     max_text: int,
     max_record: int,
     max_expansion: int,
@@ -197,6 +205,7 @@ def serve(
             limits=Limits(
                 body=max_body * _MEGABYTE,
                 upload=max_upload * _MEGABYTE,
+                answer=max_answer * _MEGABYTE,
                 k=max_k,
                 batch=max_batch,
                 threads=threads or Limits().threads,

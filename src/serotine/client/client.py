@@ -43,7 +43,7 @@ from serotine.json_values import filter_values, json_scalar
 from serotine.nesting import MAX_DEPTH
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
-from serotine.wire import pack, unpack
+from serotine.wire import ANSWER_TOO_LARGE, pack, unpack
 
 _IDS_PER_REQUEST = 10_000
 _DOCUMENTS_PER_REQUEST = 256
@@ -130,8 +130,13 @@ class Client:
     def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
         """Return ids; see `Index.ids`. Fetched in pages, between which the index may change."""
         ids: list[str] = []
+        limit = _IDS_PER_REQUEST
         while True:
-            page = self._post("/ids", {"where": _filter(where), "offset": len(ids), "limit": _IDS_PER_REQUEST})
+            try:
+                page = self._post("/ids", {"where": _filter(where), "offset": len(ids), "limit": limit})
+            except ServerError as error:
+                limit = _fewer(limit, error)
+                continue
             if not ids:
                 _reissue(page)
             ids += page["ids"]
@@ -224,9 +229,15 @@ class Client:
         The ids are fetched first and the documents in pages: one that is deleted before its page is left out.
         """
         ids = self.ids(where=where)
-        for start in range(0, len(ids), _DOCUMENTS_PER_REQUEST):
-            page = self.get(ids[start : start + _DOCUMENTS_PER_REQUEST], missing="none")
+        start, limit = 0, _DOCUMENTS_PER_REQUEST
+        while start < len(ids):
+            try:
+                page = self.get(ids[start : start + limit], missing="none")
+            except ServerError as error:
+                limit = _fewer(limit, error)
+                continue
             yield from (document for document in page if document is not None)
+            start += limit
 
     def count(self, *, where: Mapping[str, Any] | None = None) -> int:
         """Return the number of documents that pass a filter; see `Index.count`."""
@@ -355,6 +366,13 @@ def _reissue(answer: Mapping[str, Any]) -> None:
     """Issue the warnings of an answer as Python warnings."""
     for warning in parsing.warnings(answer):
         issue_warning(warning)
+
+
+def _fewer(limit: int, error: ServerError) -> int:
+    """Return how many to ask for where an answer was too large; raise any other error."""
+    if error.code != ANSWER_TOO_LARGE or limit == 1:
+        raise error
+    return limit // 2
 
 
 def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serotine.errors import ServerError
+from serotine.wire import ANSWER_TOO_LARGE
 
 
 def overloaded(pending: int) -> ServerError:
@@ -10,6 +11,11 @@ def overloaded(pending: int) -> ServerError:
     return ServerError(
         f"too many requests: {pending:,} are in progress; retry in a moment", status=429, code="overloaded"
     )
+
+
+def answer_too_large(limit: int, fix: str) -> ServerError:
+    """Return the error for a response beyond the limit of bytes."""
+    return ServerError(f"answer: must be at most {limit:,} bytes; {fix}", status=422, code=ANSWER_TOO_LARGE)
 
 
 def timed_out(seconds: float, *, still_running: bool) -> ServerError:

@@ -19,6 +19,7 @@ class Limits:
     Attributes:
         body: bytes of a request's body.
         upload: bytes of an upload.
+        answer: bytes of a response of documents, hits or vectors.
         k: hits of one query; `candidates` may be a hundred times as many.
         batch: queries, or texts to encode, in one request.
         documents: documents to add, get or delete in one request.
@@ -33,6 +34,7 @@ class Limits:
 
     body: int = 64 << 20
     upload: int = 1 << 30
+    answer: int = 64 << 20
     k: int = 1000
     batch: int = 1000
     documents: int = 10_000

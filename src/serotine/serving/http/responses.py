@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastapi.responses import Response
-
 from serotine.errors import SerotineWarning
 from serotine.index import Explanation, Hit, Hits, SeveralHits
+from serotine.serving.http.answer import Answer
 from serotine.serving.server_paths import ServerPaths
 from serotine.wire import finite
-
-
-def json_response(body: dict[str, Any], status: int = 200) -> Response:
-    """Return a body as a response; not through its pydantic model, which would take longer than a search."""
-    return Response(
-        json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(),
-        status,
-        media_type="application/json",
-    )
 
 
 def warning_list(warnings: Sequence[SerotineWarning], paths: ServerPaths) -> list[dict[str, str]]:
@@ -30,37 +19,42 @@ def warning_list(warnings: Sequence[SerotineWarning], paths: ServerPaths) -> lis
 
 
 def search_result(
-    hits: Hits, explanations: Sequence[Explanation | None], total: float, paths: ServerPaths
+    hits: Hits, explanations: Iterable[Explanation | None], paths: ServerPaths, answer: Answer
 ) -> dict[str, Any]:
-    """Return the hits of one query; `total` in milliseconds."""
+    """Return the hits of one query, as JSON already, and what else is said of it; without the total time."""
     return {
-        "hits": [_hit(hit, explained) for hit, explained in zip(hits, explanations, strict=True)],
+        "hits": answer.parts(_hit(hit, explained) for hit, explained in zip(hits, explanations, strict=True)),
         **_searched(hits),
         "warnings": warning_list(hits.warnings, paths),
-        "milliseconds": _milliseconds([hits], total),
+        "milliseconds": _milliseconds([hits]),
     }
+
+
+def with_total(result: dict[str, Any], total: float) -> dict[str, Any]:
+    """Return a result with the time that the request took, in milliseconds."""
+    return {**result, "milliseconds": {**result["milliseconds"], "total": total}}
 
 
 def several_result(
     names: Sequence[str],
-    answer: SeveralHits,
-    explanations: Sequence[Explanation | None],
-    total: float,
+    found: SeveralHits,
+    explanations: Iterable[Explanation | None],
     paths: ServerPaths,
+    answer: Answer,
 ) -> dict[str, Any]:
-    """Return the hits of several indexes, each with the name of its own; `total` in milliseconds."""
+    """Return the hits of several indexes, each with the name of its own; see `search_result`."""
     return {
-        "hits": [
+        "hits": answer.parts(
             {
                 "index": names[merged.result],
-                **_hit(answer.results[merged.result][merged.position], explained),
+                **_hit(found.results[merged.result][merged.position], explained),
                 "score": finite(merged.score),
             }
-            for merged, explained in zip(answer.merged, explanations, strict=True)
-        ],
-        "indexes": [{"index": name, **_searched(hits)} for name, hits in zip(names, answer.results, strict=True)],
-        "warnings": warning_list(answer.warnings, paths),
-        "milliseconds": _milliseconds(answer.results, total),
+            for merged, explained in zip(found.merged, explanations, strict=True)
+        ),
+        "indexes": [{"index": name, **_searched(hits)} for name, hits in zip(names, found.results, strict=True)],
+        "warnings": warning_list(found.warnings, paths),
+        "milliseconds": _milliseconds(found.results),
     }
 
 
@@ -74,9 +68,8 @@ def _searched(hits: Hits) -> dict[str, Any]:
     return {key: body[key] for key in ("stats", "certificate", "partial")}
 
 
-def _milliseconds(results: Sequence[Hits], total: float) -> dict[str, float]:
-    spent = {stage: sum(hits.stats.milliseconds.get(stage, 0.0) for hits in results) for stage in ("encode", "search")}
-    return {**spent, "total": total}
+def _milliseconds(results: Sequence[Hits]) -> dict[str, float]:
+    return {stage: sum(hits.stats.milliseconds.get(stage, 0.0) for hits in results) for stage in ("encode", "search")}
 
 
 def explanation(explained: Explanation) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from fastapi.responses import Response
 
 from serotine.errors import MaintenanceWarning, SerotineWarning
 from serotine.issued_warnings import collected_warnings, issue_warning
+from serotine.serving.http.answer import Answer, join_object, json_response
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import document as document_body
-from serotine.serving.http.responses import json_response, warning_list
+from serotine.serving.http.responses import warning_list
 from serotine.serving.http.schemas.indexes import (
     MAX_IDS,
     AddRequest,
@@ -33,6 +34,8 @@ from serotine.serving.open_index import OpenIndex
 from serotine.wire import pack
 
 router = APIRouter(prefix="/v1/indexes/{name}", tags=["documents"])
+# Read at a time, before the size of the response is known.
+_DOCUMENTS_PER_PAGE = 100
 
 
 @router.post("/documents", dependencies=[MayWrite], status_code=201, response_model=AddResponse)
@@ -69,8 +72,15 @@ async def fetch_documents(request: Request, name: str, body: FetchRequest) -> Re
     services = services_of(request)
     limits = services.settings.limits
     limits.check("ids", len(body.ids), limits.documents)
-    documents = await services.searches.run(lambda: services.index(name).reader.get(body.ids, missing=body.missing))
-    return json_response({"documents": [None if hit is None else document_body(hit) for hit in documents]})
+
+    def work() -> bytes:
+        reader = services.index(name).reader
+        answer = Answer(limits.answer, "ask for fewer documents at once")
+        pages = (body.ids[i : i + _DOCUMENTS_PER_PAGE] for i in range(0, len(body.ids), _DOCUMENTS_PER_PAGE))
+        hits = (hit for page in pages for hit in reader.get(page, missing=body.missing))
+        return join_object({"documents": answer.parts(None if hit is None else document_body(hit) for hit in hits)})
+
+    return json_response(await services.searches.run(work))
 
 
 @router.post("/documents/delete", dependencies=[MayWrite], response_model=DeleteResponse)
@@ -107,12 +117,12 @@ async def get_document(
     """Return one document."""
     services = services_of(request)
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         reader = services.index(name).reader
         body = document_body(reader[id])
         if vectors:
             body.update(vectors=pack(reader.vectors(id)), dim=reader.dim)
-        return body
+        return Answer(services.settings.limits.answer, "ask for its passages by their own ids").part(body)
 
     return json_response(await services.searches.run(work))
 
@@ -143,13 +153,15 @@ async def list_matching_ids(request: Request, name: str, body: IdsRequest) -> Re
 async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
     services = services_of(request)
 
-    def work() -> tuple[list[str], list[SerotineWarning]]:
+    def work() -> bytes:
         with collected_warnings() as collected:
-            return services.index(name).reader.ids(where=page.where), collected
+            ids = services.index(name).reader.ids(where=page.where)
+        answer = Answer(services.settings.limits.answer, "ask for fewer with 'limit'")
+        found = answer.parts(ids[page.offset : page.offset + page.limit])
+        warnings = warning_list(collected, services.paths)
+        return join_object({"ids": found, "total": len(ids), "warnings": warnings})
 
-    ids, collected = await services.searches.run(work)
-    found = ids[page.offset : page.offset + page.limit]
-    return json_response({"ids": found, "total": len(ids), "warnings": warning_list(collected, services.paths)})
+    return json_response(await services.searches.run(work))
 
 
 async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:

@@ -10,9 +10,9 @@ from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import Response
 
 from serotine.serving.errors import not_for_shards, read_only
+from serotine.serving.http.answer import json_response
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.uploads import JobResponse, UploadResponse
 from serotine.serving.served_shards import ServedShards
 from serotine.texts import is_text

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from serotine.serving.http.answer import json_response
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.base import ErrorResponse, Status
 
 router = APIRouter(tags=["health"])

@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serotine.serving.http.answer import json_response
 from serotine.serving.http.auth import Credentials, MayRead, MayWrite, may_write
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.indexes import (
     CreateRequest,
     IndexListResponse,

@@ -16,9 +16,10 @@ from serotine import maxsim
 from serotine.coverage import warn_about_texts
 from serotine.issued_warnings import collected_warnings, muted_warnings
 from serotine.serving.batching import BatchingEncoder
+from serotine.serving.http.answer import Answer, join_object, json_response
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import json_response, warning_list
+from serotine.serving.http.responses import warning_list
 from serotine.serving.http.schemas.models import (
     MultiVectorRequest,
     MultiVectorResponse,
@@ -82,14 +83,14 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
     services = services_of(request)
     texts = [_text(text) for text in body.input]
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         encoder, encoded = _encode(services, body.model, texts, query=body.input_type == "query")
         packed = body.embedding_type == "base64"
-        return {
+        fields = {
             "model": services.paths.hidden(encoder.name),
             "object": "list",
             "usage": _usage(sum(map(len, encoded))),
-            "data": [
+            "data": _answer(services).parts(
                 {
                     "object": "embeddings",
                     "index": i,
@@ -97,9 +98,10 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
                     "shape": vectors.shape,
                 }
                 for i, vectors in enumerate(encoded)
-            ],
+            ),
             "warnings": _warnings(services.paths, encoder, texts, query=body.input_type == "query"),
         }
+        return join_object(fields)
 
     return json_response(await services.searches.run(work))
 
@@ -110,23 +112,28 @@ async def pooling(request: Request, body: PoolingRequest) -> Response:
     services = services_of(request)
     texts = [body.input] if isinstance(body.input, str) else body.input
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         encoder, encoded = _encode(services, body.model, texts, query=body.input_type == "query")
         packed = body.encoding_format == "base64"
-        return {
+        fields = {
             "id": f"pool-{uuid.uuid4().hex}",
             "object": "list",
             "created": int(time.time()),
             "model": services.paths.hidden(encoder.name),
-            "data": [
+            "data": _answer(services).parts(
                 {"index": i, "object": "pooling", "data": _embedding(vectors, packed=packed), "shape": vectors.shape}
                 for i, vectors in enumerate(encoded)
-            ],
+            ),
             "usage": _usage(sum(map(len, encoded))),
             "warnings": _warnings(services.paths, encoder, texts, query=body.input_type == "query"),
         }
+        return join_object(fields)
 
     return json_response(await services.searches.run(work))
+
+
+def _answer(services: Services) -> Answer:
+    return Answer(services.settings.limits.answer, "send fewer texts at once")
 
 
 def _encode(

@@ -16,9 +16,10 @@ from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Explanation, Hit, Hits, Index, SearchOptions, search_several
 from serotine.issued_warnings import muted_warnings
 from serotine.serving.errors import not_for_shards
+from serotine.serving.http.answer import Answer, join_list, join_object, json_response
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import explanation, json_response, search_result, several_result
+from serotine.serving.http.responses import explanation, search_result, several_result, with_total
 from serotine.serving.http.schemas.search import (
     BatchRequest,
     BatchResponse,
@@ -51,10 +52,10 @@ async def search(request: Request, name: str, body: SearchRequest) -> Response:
     services, started = services_of(request), time.perf_counter()
     _log_queries(request, services, [body.query])
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         served = services.index(name)
         query = _query_value(body.query, body.vectors, served, services.settings.limits, "vectors")
-        return _results(services, served, [query], body, started)[0]
+        return join_object(_results(services, served, [query], body, started)[0])
 
     return json_response(await services.searches.run(work))
 
@@ -66,12 +67,13 @@ async def search_batch(request: Request, name: str, body: BatchRequest) -> Respo
     queries = [_as_query(query) for query in body.queries]
     _log_queries(request, services, [query.query for query in queries])
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         limits = services.settings.limits
         limits.check("queries", len(queries), limits.batch)
         served = services.index(name)
         values = _query_values(queries, served, limits)
-        return {"results": _results(services, served, values, body, started)}
+        results = _results(services, served, values, body, started)
+        return join_object({"results": join_list(map(join_object, results))})
 
     return json_response(await services.searches.run(work))
 
@@ -82,18 +84,18 @@ async def search_indexes(request: Request, body: SeveralRequest) -> Response:
     services, started = services_of(request), time.perf_counter()
     _log_queries(request, services, [body.query])
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         limits = services.settings.limits
         limits.check("indexes", len(body.indexes), limits.batch)
         _check_effort(body, limits)
         served = [services.index(name) for name in body.indexes]
         options = SearchOptions(body.k, **body.keywords())
-        answer = search_several([one.reader for one in served], body.query, options)
-        hits = [(hit, served[hit.result], answer.results[hit.result][hit.position]) for hit in answer.merged]
-        explained = [_explanation_of(one, body.query, hit) if body.explain else None for _, one, hit in hits]
-        _observe(services, zip(served, answer.results, strict=True))
-        total = (time.perf_counter() - started) * 1e3
-        return several_result(body.indexes, answer, explained, total, services.paths)
+        found = search_several([one.reader for one in served], body.query, options)
+        hits = ((served[hit.result], found.results[hit.result][hit.position]) for hit in found.merged)
+        explained = (_explanation_of(one, body.query, hit) if body.explain else None for one, hit in hits)
+        _observe(services, zip(served, found.results, strict=True))
+        result = several_result(body.indexes, found, explained, services.paths, _answer(limits))
+        return join_object(with_total(result, _milliseconds_since(started)))
 
     return json_response(await services.searches.run(work))
 
@@ -155,22 +157,35 @@ def _query_value(
 def _results(
     services: Services, served: _Served, queries: list[_QueryValue], body: SearchBody, started: float
 ) -> list[dict[str, Any]]:
-    _check_effort(body, services.settings.limits)
+    limits = services.settings.limits
+    _check_effort(body, limits)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
-    # The answer has each query's warnings.
-    with muted_warnings():
-        results = served.reader.search_batch(queries, body.k, **body.keywords())
-    explained: list[list[Explanation | None]] = [
-        [_explanation_of(served, query, hit) if body.explain and isinstance(query, str) else None for hit in hits]
-        for query, hits in zip(queries, results, strict=True)
-    ]
-    _observe(services, ((served, hits) for hits in results))
-    total = (time.perf_counter() - started) * 1e3
-    return [
-        search_result(hits, explanations, total, services.paths)
-        for hits, explanations in zip(results, explained, strict=True)
-    ]
+    answer = _answer(limits)
+    results: list[dict[str, Any]] = []
+    # As many as have the hits of one query together: their texts are read before the size of the response is known.
+    step = max(limits.k // body.depth, 1)
+    for start in range(0, len(queries), step):
+        some = queries[start : start + step]
+        # The answer has each query's warnings.
+        with muted_warnings():
+            found = served.reader.search_batch(some, body.k, **body.keywords())
+        _observe(services, ((served, hits) for hits in found))
+        for query, hits in zip(some, found, strict=True):
+            explained = (
+                _explanation_of(served, query, hit) if body.explain and isinstance(query, str) else None for hit in hits
+            )
+            results.append(search_result(hits, explained, services.paths, answer))
+    total = _milliseconds_since(started)
+    return [with_total(result, total) for result in results]
+
+
+def _answer(limits: Limits) -> Answer:
+    return Answer(limits.answer, "ask for fewer hits with 'k', or send fewer queries at once")
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3
 
 
 def _check_effort(body: SearchBody, limits: Limits) -> None:

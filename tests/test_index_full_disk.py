@@ -223,6 +223,37 @@ assert (index.verify().documents, index.stats().deleted) == (125, 0)
 print("freed")
 """
 )
+# Deletions while an iteration holds the WAL, until the disk is full; once it has ended, there is a way out.
+FILL_WHILE_READ = (
+    FILL.split(FILL_THE_REST)[0]
+    + """
+reader = Index.open(path, read_only=True)
+documents = reader.documents()
+next(documents)
+deleted = 0
+try:
+    while deleted < added:
+        index.delete([f"d{deleted}"])
+        deleted += 1
+    raise SystemExit("the disk is too large for this test")
+except OSError as error:
+    assert "a read of this or another process that has not ended" in str(error), error
+"""
+    + FILL_THE_REST.replace("/other", "/rest")
+    + """
+assert len(index) == added - deleted
+documents.close()
+reader.close()
+if int(sys.argv[2]) % 2:
+    index.close()
+    index = Index.open(path)
+assert index.delete([f"d{i}" for i in range(deleted, added)]) == added - deleted
+index.compact()
+index.add(ids=["new"], texts=["a"], vectors=[random.standard_normal((20, 32)).astype(np.float16)])
+assert index.verify().documents == 1
+print("freed")
+"""
+)
 MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4" "$5" "$6"'
 
 
@@ -250,6 +281,12 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux d
 )
 def test_documents_can_be_deleted_on_a_full_disk(tmp_path: Path, program: str, seed: int) -> None:
     run_on_a_small_disk(tmp_path, program, seed)
+
+
+@on_linux
+@pytest.mark.parametrize("seed", range(2))
+def test_an_iteration_does_not_take_the_last_space(tmp_path: Path, seed: int) -> None:
+    run_on_a_small_disk(tmp_path, FILL_WHILE_READ, seed)
 
 
 @on_linux

@@ -46,9 +46,11 @@ def remove(path: Path) -> None:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Create or enlarge a file that takes `size` bytes of the disk; it stays as it is if the disk is full."""
+    """Create, enlarge or cut a file that takes `size` bytes of the disk; it stays as it is if the disk is full."""
     with open_regular(path, "ab", follow=False) as file:
         before = file.tell()
+        if size < before:
+            os.truncate(path, size)
         try:
             # Random: zeros take no space where the file system compresses.
             for start in range(before, size, _ALLOCATED):

@@ -321,6 +321,13 @@ class CatalogConnection(ForkAware):
             finally:
                 self._connection.execute(f"PRAGMA busy_timeout={timeout}")
 
+    def growth(self) -> int:
+        """Return how many bytes the database lacks to take what is in the WAL, and in the transaction that is open."""
+        with self._statements() as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        return max(int(pages) * int(page_size) - self._path.stat().st_size, 0)
+
     def close_writer(self) -> None:
         """Move the commits out of the WAL, as far as open readers let it, and close; requires the writer lock."""
         with self._lock:

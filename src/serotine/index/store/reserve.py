@@ -26,6 +26,8 @@ _FREE_SHARE = 1 / 2
 _KEPT_SHARE = 0.9
 # With more free space than this there is no file.
 _PLENTY = 1 << 30
+# Of the pages that a commit itself may add.
+_COMMIT_BYTES = 1 << 14
 # The file is not enlarged with every addition, but in steps of an eighth.
 _STEP_BITS = 4
 # Of the space that the index takes or could take, what a segment has at most: it is rewritten within the reserve.
@@ -140,6 +142,23 @@ def released(catalog: Path, space: Callable[[], int]) -> Iterator[bool]:
         yield scarce
     finally:
         hold(catalog, space(), before=before, left=free)
+
+
+def set_aside(catalog: Path, growth: int) -> None:
+    """Leave of the reserve what the WAL needs to be moved into the database, which frees the WAL.
+
+    A WAL that is read takes all that is free, change by change: without this, nothing could ever be changed again.
+
+    Args:
+        catalog: the database.
+        growth: bytes that it lacks.
+
+    Raises:
+        OSError: less is free.
+    """
+    size = growth + _COMMIT_BYTES if growth else 0
+    if _size(_file(catalog)) != size:
+        durable.allocate(_file(catalog), size)
 
 
 def _size(path: Path) -> int:

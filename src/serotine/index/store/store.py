@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
 from serotine.index.store.source_catalog import Sources
+from serotine.index.store.sqlite_errors import has_wal, is_disk_full
 from serotine.index.store.transaction import Transaction
 from serotine.index.store.writer_lock import WriterLock, is_held
 from serotine.wording import worded
@@ -46,7 +48,7 @@ class Store(ForkAware):
         self._refreshing = threading.Lock()
         self._closed = False
         self._forked = False
-        self._freeing = False
+        self._freeing = self._scarce = False
         self._updates = 0
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(folder, catalog, None)
@@ -205,6 +207,8 @@ class Store(ForkAware):
         try:
             with self.catalog.transaction() as connection:
                 yield Transaction(connection)
+                if self._scarce:
+                    reserve.set_aside(self._catalog_file, self.catalog.growth())
         finally:
             # Committed or not, the next search reads the catalog again. The lock: a search that is refreshing now may
             # have read the state before, and must not record it as the newest afterwards.
@@ -221,19 +225,36 @@ class Store(ForkAware):
         self._freeing = True
         try:
             with reserve.released(self._catalog_file, self._space_needed) as scarce:
+                self._scarce = scarce
                 # Before as well: SQLite goes on at the end of the WAL until what it holds is in the catalog.
                 if scarce:
-                    self.catalog.empty_wal()
+                    self._empty_wal()
                 try:
                     yield
                 finally:
                     if scarce:
-                        self.catalog.empty_wal()
+                        self._empty_wal()
                         # Closes the files that were replaced, whose space is free then.
                         with suppress(OSError, SerotineError):
                             self.snapshot()
+        except (OSError, SerotineError) as error:
+            if self._scarce and is_disk_full(error) and has_wal(self._catalog_file):
+                raise OSError(
+                    errno.ENOSPC,
+                    "the disk is full, and a read of this or another process that has not ended holds what deletions "
+                    "free; end it (an iteration over documents(): to its end, or close it), then try again",
+                    str(self.folder),
+                ) from error
+            raise
         finally:
-            self._freeing = False
+            self._freeing = self._scarce = False
+
+    def _empty_wal(self) -> None:
+        """Empty the WAL of a full disk; where it is read, keep what is needed to do so later."""
+        with suppress(OSError):
+            reserve.set_aside(self._catalog_file, 0)
+            self.catalog.empty_wal()
+            reserve.set_aside(self._catalog_file, self.catalog.growth())
 
     @property
     def segment_tokens(self) -> int:

@@ -214,18 +214,24 @@ def test_lines_that_are_not_requests(bats: Path) -> None:
         '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search","arguments":{"query":"\\ud800"}}}'
     )
     request = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "list", "arguments": {}}}
-    process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(request), ""]))
+    call = '{"method":"tools/call","params":{"name":"expand","arguments":{"id":"d1","x":%s}},"jsonrpc":"2.0","id":%s}'
+    deep, long = "[" * 5000 + "]" * 5000, json.dumps("x" * 5_000_000)
+    # Their id is the last field, or the first.
+    hostile = [surrogate, call % (deep, 4), call % (long, '"five"'), surrogate.replace("2,", "6,", 1) + "[" * 100_000]
+    process.stdin.write("\n".join([json.dumps(ready), "not json", *hostile, "[]", "", json.dumps(request), ""]))
     process.stdin.flush()
-    # Every line of standard output is a message; the last request gets a response despite the lines before it.
-    responses: dict[Any, Result] = {}
-    while 3 not in responses:
+    # Every line of standard output is a message, and every line of standard input but the empty one has its own.
+    responses: dict[Any, list[Result]] = {}
+    for _ in range(7):
         message = json.loads(process.stdout.readline())
-        responses[message.get("id")] = message
+        responses.setdefault(message["id"], []).append(message)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    responses |= {message.get("id"): message for message in map(json.loads, out.splitlines())}
-    assert responses[3]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
-    assert "error" in responses.get(2, {"error": 0}) or responses[2]["result"]["isError"]
+    assert (process.returncode, out) == (0, "")
+    assert responses[3][0]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
+    errors = {id_: [error["error"]["message"] for error in found] for id_, found in responses.items() if id_ != 3}
+    assert sorted(errors, key=str) == [2, 4, 6, None, "five"]
+    assert [message.partition(":")[0] for messages in errors.values() for message in messages] == ["line"] * 6
+    assert errors["five"] == ["line: a message must be at most 4,194,304 bytes; send less"]
 
 
 def test_several_indexes(bats: Path, planets: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from serotine.errors import ServerError
-from serotine.wire import ANSWER_TOO_LARGE
 
 
 def overloaded(pending: int) -> ServerError:
@@ -15,7 +14,7 @@ def overloaded(pending: int) -> ServerError:
 
 def answer_too_large(limit: int, fix: str) -> ServerError:
     """Return the error for a response beyond the limit of bytes."""
-    return ServerError(f"answer: must be at most {limit:,} bytes; {fix}", status=422, code=ANSWER_TOO_LARGE)
+    return ServerError(f"answer: must be at most {limit:,} bytes; {fix}", status=422, code="answer_too_large")
 
 
 def timed_out(seconds: float, *, still_running: bool) -> ServerError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from serotine.errors import SerotineError, unknown_key
 from serotine.serving.listening import address, listen
 from serotine.serving.mcp.expand import expand
 from serotine.serving.mcp.indexes import ServedIndexes
+from serotine.serving.mcp.lines import Lines
 from serotine.serving.mcp.listing import list_indexes
 from serotine.serving.mcp.schemas import (
     ExpandArguments,
@@ -152,7 +154,9 @@ def create_server(served: ServedIndexes) -> Server[Any]:
 
 async def _run_over_stdio(server: Server[Any]) -> None:
     asyncio.get_running_loop().set_exception_handler(_report)
-    async with stdio_server() as (reading, writing):
+    lines = Lines(sys.stdin.buffer)
+    async with stdio_server(lines) as (reading, writing):  # type: ignore[arg-type]  # of a file, it iterates over lines
+        lines.answer_with(writing.send)
         await server.run(reading, writing, server.create_initialization_options())
 
 

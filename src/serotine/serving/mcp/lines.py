@@ -1,0 +1,104 @@
+"""The lines of standard input: each is a message, or gets an error as its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import BinaryIO
+
+import anyio
+import anyio.to_thread
+import mcp.types as types
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+# A query has at most 65,536 characters, of up to 12 bytes each; the rest is for filters.
+MAX_LINE_BYTES = 4 << 20
+_SKIPPED = 1 << 16
+# Where the id of a line that is no message is looked for.
+_HEAD, _TAIL = 1 << 16, 512
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_VALUE = r'\s{0,9}+:\s{0,9}+(-?\d{1,15}|"[^"\\]{0,200}")\s{0,9}+'
+_ID = re.compile(_VALUE + "[,}]")
+_LAST_ID = re.compile(r'[,{]\s{0,9}+"id"' + _VALUE + r"\}\s{0,9}+\Z")
+
+Send = Callable[[SessionMessage], Awaitable[None]]
+
+
+class Lines:
+    """Reads lines of bounded length, and answers those that are no messages of JSON-RPC.
+
+    Args:
+        file: standard input.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._send: Send | None = None
+        self._connected = anyio.Event()
+
+    def answer_with(self, send: Send) -> None:
+        """Use `send` for the errors that are answers."""
+        self._send = send
+        self._connected.set()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield messages until the input ends."""
+        while True:
+            line, refusal = await anyio.to_thread.run_sync(self._read)
+            if refusal is not None:
+                await self._connected.wait()
+                if self._send is not None:
+                    await self._send(SessionMessage(refusal))
+            elif line is None:
+                return
+            elif line.strip():
+                yield line
+
+    def _read(self) -> tuple[str | None, types.JSONRPCError | None]:
+        """Return the next line, or None at the end; or what to answer instead."""
+        data = self._file.readline(MAX_LINE_BYTES + 1)
+        line = data.decode("utf-8", "replace")
+        if len(data) > MAX_LINE_BYTES:
+            tail = (data + self._skip())[-_TAIL:].decode("utf-8", "replace")
+            return "", _refusal(line[:_HEAD], tail, f"a message must be at most {MAX_LINE_BYTES:,} bytes; send less")
+        if not data:
+            return None, None
+        try:
+            if line.strip():
+                types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            fault = first["msg"] if first["type"] == "json_invalid" else "not a message of JSON-RPC 2.0"
+            return "", _refusal(line[:_HEAD], line[-_TAIL:], f"{fault}; send one message per line", first["type"])
+        return line, None
+
+    def _skip(self) -> bytes:
+        """Read to the end of the line; return its last bytes."""
+        last = b""
+        while (data := self._file.readline(_SKIPPED)) and not data.endswith(b"\n"):
+            last = data[-_TAIL:]
+        return last + data
+
+
+def _refusal(head: str, tail: str, message: str, kind: str = "") -> types.JSONRPCError:
+    code = types.INVALID_REQUEST if kind != "json_invalid" else types.PARSE_ERROR
+    return types.JSONRPCError(
+        jsonrpc="2.0", id=_request_id(head, tail), error=types.ErrorData(code=code, message=f"line: {message}")
+    )
+
+
+def _request_id(head: str, tail: str) -> str | int | None:
+    """Return the id of a message that cannot be parsed: the caller waits for its answer."""
+    value = _LAST_ID.search(tail)
+    depth = 0
+    for token in _TOKEN.finditer(head) if value is None else ():
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        elif token[0] == '"id"' and depth == 1 and (value := _ID.match(head, token.end())):
+            break
+    if value is None:
+        return None
+    return value[1][1:-1] if value[1].startswith('"') else int(value[1])

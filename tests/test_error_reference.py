@@ -23,7 +23,7 @@ SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE 
 WITHOUT_EXAMPLE = {
     "IgnoredParameterWarning", "MaintenanceWarning", "MissingExtraError", "PartialResultWarning", "SerotineError",
     "SerotineWarning", "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnfinishedUpdateWarning",
-    "UnprovedWarning", "UntrainedProjectionWarning", "ZeroShotWarning",
+    "UnprovedWarning", "UntrainedProjectionWarning", "WaitingForClusterWarning", "ZeroShotWarning",
 }  # fmt: skip
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from serotine.distributed.ray_library import processors_each
+from serotine.distributed import cluster_room, ray_shards
+from serotine.distributed.ray_library import connected_ray, processors_each
 from serotine.distributed.ray_shards import RayShards
 from serotine.distributed.shard_server import NotReady
 from serotine.distributed.snapshot_cache import ShardSource
-from serotine.errors import ShardUnavailableError
+from serotine.errors import SerotineError, ShardUnavailableError, WaitingForClusterWarning
 
 
 class RayError(Exception):
@@ -58,6 +62,14 @@ class FakeRay:
         self.states: list[str] = []
         self.retired: list[tuple[int, str, str]] = []
         self.pool = ThreadPoolExecutor(16)
+        self.machines = 1
+        self.free = 100.0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": machine < self.machines, "Resources": {"CPU": 100.0}} for machine in range(2)]
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": self.free}
 
     def remote(self, _: type) -> Any:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start))
@@ -154,6 +166,64 @@ def test_a_request_is_sent_to_a_second_replica_after_the_time_of_most(release: t
     assert time.monotonic() - started < 3
 
 
+def test_what_keeps_a_shard_from_starting_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_room, "_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(ray_shards, "_RESTART_SECONDS", 0.05)
+    forever = threading.Event()
+    ray = FakeRay([died, lambda: forever.wait(30)])
+    ray.free = 0.5
+    place = shards(ray, 1)
+    ask(place)
+    assert ask(place).missing == {0: "starting again"}
+    time.sleep(0.1)
+    replies = ask(place)
+    assert replies.missing == {
+        0: "starting again for 0 seconds: each process reserves 1 CPU (cpus=), and 0.5 of 100 are free on 1 machine"
+    }
+    assert replies.advice == "try again when the cluster has room"
+    ray.machines = 0
+    replies = ask(place)
+    assert replies.missing == {0: "no machine of the Ray cluster is alive"}
+    assert replies.advice == "start Ray, and open the index again"
+    forever.set()
+
+
+def test_opening_waits_for_room_says_so_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_room, "_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(cluster_room, "_QUIET_SECONDS", 0.1)
+    forever = threading.Event()
+    ray = FakeRay([lambda: forever.wait(30)])
+    ray.free, ray.machines = 0.0, 2
+    place = shards(ray, 1)
+    lack = r"each process reserves 1 CPU \(cpus=\), and 0 of 200 are free on 2 machines"
+    with (
+        pytest.warns(WaitingForClusterWarning, match=f"^collection: waiting .*, 0 seconds at most: {lack}$") as issued,
+        pytest.raises(ShardUnavailableError, match=rf"shard 0 is not available \(not open after 0 seconds; {lack}\)"),
+    ):
+        place.wait_until_ready(0.3)
+    assert len(issued) == 1
+    ray.machines = 0
+    started = time.monotonic()
+    with pytest.raises(ShardUnavailableError, match="no machine of the Ray cluster is alive"):
+        place.wait_until_ready(60.0)
+    assert time.monotonic() < started + 5
+    forever.set()
+
+
+def test_processors_that_shards_reserve_themselves_are_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_room, "_CHECK_SECONDS", 0.0)
+    ray = FakeRay([])
+    ray.free = 1.0
+    room = cluster_room.ClusterRoom(ray, "collection", {"CPU": 1.0})
+    ray.free = 0.0
+    assert room.shortage() == ""
+    # A machine was lost, and the others have fewer than it takes.
+    ray.free = 200.0
+    room = cluster_room.ClusterRoom(ray, "collection", {"CPU": 1.0}, 200)
+    ray.free = 0.0
+    assert room.shortage() == "each process reserves 1 CPU, and 0 of 100 are free on 1 machine"
+
+
 def test_an_actor_that_died_for_good_is_replaced() -> None:
     ray = FakeRay([died, lambda: 5])
     place = shards(ray, 1)
@@ -209,6 +279,47 @@ def test_a_dead_replica_is_started_again_for_a_snapshot() -> None:
     assert ray.started == 3
     assert ask(place).answers == {0: 1}
     assert ray.states == ["newer"]
+
+
+def test_connecting_keeps_the_handler_of_sigterm_and_rays_messages_out_of_the_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray replaces the handler, and prints to the standard output unless this variable says otherwise."""
+
+    def own(_number: int, _frame: Any) -> None: ...
+
+    def init(**_options: Any) -> None:
+        assert os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] == "."
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    monkeypatch.delenv("RAY_DEDUP_LOGS_SKIP_REGEX", raising=False)
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        connected_ray()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        del os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"]
+
+
+def test_a_task_that_has_no_room_in_time_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_room, "_CHECK_SECONDS", 0.02)
+    forever = threading.Event()
+    ray: Any = FakeRay([lambda: forever.wait(30)])
+    ray.free = 0.0
+    cancelled: list[Any] = []
+    ray.cancel = lambda reference, force: cancelled.append(reference)
+    ray.remote = lambda _: SimpleNamespace(
+        options=lambda **_: SimpleNamespace(remote=lambda _: ray.pool.submit(ray.behaviors[0]))
+    )
+    lack = "each process reserves 1 CPU, and 0 of 100 are free on 1 machine"
+    with pytest.raises(SerotineError, match=f"^wiki: the Ray cluster had no room for a task in 0.1 seconds: {lack}$"):
+        cluster_room.wait_for_room(ray, "wiki", {"num_cpus": 1}, 0.1)
+    assert len(cancelled) == 1
+    forever.set()
+    cluster_room.wait_for_room(ray, "wiki", {"num_cpus": 1}, 10.0)
 
 
 def test_processes_share_the_processors_of_a_small_cluster() -> None:

@@ -5,69 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers.fakes import WordEncoder
-from helpers.local_shards import LocalShards, LocalWriters
+from helpers.served_shards import ENCODER, Opener, opener
 from helpers.serving_cases import DIM, TEXTS, application, create_index, expect_error
 
-from serotine import Index
 from serotine.cli import main
-from serotine.distributed import ShardedIndex, owner
-from serotine.errors import PartialResultWarning, RepositoryError
-from serotine.index import Settings
+from serotine.distributed import owner
+from serotine.errors import PartialResultWarning
 from serotine.serving import served_shards
 from serotine.wire import unpack
 
-ENCODER = WordEncoder(DIM)
-
-
-class Opener:
-    """Shards in this process; what they would ask of Ray and storage is counted."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = str(folder / "collection")
-        self.indexes = []
-        for shard in range(3):
-            owned = {id_: text for id_, text in TEXTS.items() if owner(id_, 3) == shard}
-            self.indexes.append(Index.open(create_index(folder / f"shard{shard}", owned), encoder=ENCODER))
-        self.shards: Any = LocalShards(self.indexes)
-        self.shards.close = lambda: None
-        self.writers: Any = LocalWriters(self.indexes)
-        self.writers.manifest = SimpleNamespace(settings=self.settings())
-        self.writers.publish = self.publish
-        self.writers.refresh = self.refresh
-        self.writers.close = lambda: None
-        self.published = self.refreshed = 0
-        self.failure = ""
-
-    def settings(self) -> Settings:
-        return self.indexes[0]._store.settings
-
-    def open(self, encoder: Any) -> ShardedIndex:
-        return ShardedIndex(self.shards, self.writers, encoder)
-
-    def publish(self) -> None:
-        if self.failure:
-            raise RepositoryError(self.failure)
-        self.published += 1
-
-    def refresh(self) -> int:
-        self.refreshed += 1
-        return 0
-
-
-@pytest.fixture
-def opener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
-    from serotine.serving import indexes
-
-    monkeypatch.setattr(indexes, "load_encoder", lambda *_: ENCODER)
-    opener = Opener(tmp_path)
-    yield opener
-    for index in opener.indexes:
-        index.close()
+__all__ = ["opener"]  # a fixture, used by its name
 
 
 @pytest.fixture
@@ -107,12 +57,16 @@ def test_an_index_in_shards_answers_like_one_in_a_folder(client: Any) -> None:
     assert explained[0]["matches"] == explained[1]["matches"]
 
 
-def test_shards_refuse_mode_xtr(client: Any) -> None:
+def test_shards_refuse_mode_xtr_and_do_not_advise_it(client: Any, opener: Opener) -> None:
     body = {"query": "bats at night", "mode": "xtr"}
     for path, indexes in (("indexes/wiki/search", {}), ("search", {"indexes": ["one", "wiki"]})):
         response = client.post(f"/v1/{path}", json={**body, **indexes})
         expected = 'mode: xtr searches one index, got one in shards; use "late"'
         assert (response.status_code, response.json()["error"]["message"]) == (422, expected)
+    with pytest.raises(
+        ValueError, match=r'^k_token: is of mode "xtr", which searches one index, got one in shards; drop it$'
+    ):
+        opener.open(ENCODER).search("bats", k_token=100)
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "bm25"}, {"mode": "hybrid", "offset": 1}, {"exact": True}])

@@ -181,7 +181,7 @@ def test_a_shard_that_fails_at_any_request_is_left_out_of_the_whole_answer(
         return
     assert hits.partial is not None
     assert (hits.partial.searched, hits.partial.missing) == ((0, 1, 3), (2,))
-    assert "only 3 of 4 shards were searched, not 2 (down)" in str(hits.warnings[0])
+    assert "only 3 of 4 shards were searched, not shard 2 (down)" in str(hits.warnings[0])
     lost = set(four.indexes[2])
     assert hits
     assert not lost.intersection(hit.id for hit in hits)
@@ -227,7 +227,8 @@ def test_a_certificate_covers_the_shards_that_were_searched(four: Collections) -
     assert (certificate.exact, certificate.exact_among_searched) == (False, True)
     assert certificate.bound == math.inf
     assert certificate.statement.startswith(
-        "Not proved for the whole index: only 3 of 4 shards were searched, not 1 (down). Of the shards searched: Exact:"
+        "Not proved for the whole index: only 3 of 4 shards were searched, not shard 1 (down). "
+        "Of the shards searched: Exact:"
     )
     # Any other document of the shards searched scores at most as much as the last hit.
     everything = four.one.search("bat cave", k=40)

@@ -302,6 +302,10 @@ class PartialResultWarning(SerotineWarning):
     """Shards of a sharded index were down or late: the hits are those of the others."""
 
 
+class WaitingForClusterWarning(SerotineWarning):
+    """A Ray cluster has no room for processes of a sharded index, which wait for it."""
+
+
 class UnfinishedUpdateWarning(SerotineWarning):
     """An update of an index from files was interrupted: hits may be missing."""
 

@@ -31,6 +31,10 @@ class LocalRay:
         self.cancelled = 0
         self.exceptions = SimpleNamespace(RayTaskError=RayTaskError, RayError=OSError)
 
+    def available_resources(self) -> dict[str, float]:
+        """Return what the cluster has: nothing is in use."""
+        return self.resources
+
     def cluster_resources(self) -> dict[str, float]:
         """Return what the cluster has."""
         return self.resources
@@ -48,7 +52,9 @@ class LocalRay:
 
         return Task()
 
-    def wait(self, references: Sequence[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+    def wait(
+        self, references: Sequence[Any], num_returns: int, timeout: float | None = None
+    ) -> tuple[list[Any], list[Any]]:
         """Return one task that is done, and the others."""
         assert num_returns == 1
         return [references[-1]], list(references[:-1])

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.command_group import CommandGroup
-from serotine.cli.encoder_options import ENCODER_NAMES
+from serotine.cli.encoder_options import ENCODER_NAMES, warning_lines
 from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.ingestion import ignored_line, row_count, unread_counts, warn_row_count, warn_rows, warn_unlisted
 from serotine.cli.output import json_option, plural, report, warn
-from serotine.cli.serve import serve
+from serotine.cli.serve import serve, start_timeout_option
 
 if TYPE_CHECKING:
     from serotine.distributed import BuildReport
@@ -32,6 +32,7 @@ def cluster() -> None:
 @click.option("--shards", required=True, type=click.IntRange(min=1), metavar="N", help="Number of shards.")
 @click.option("--encoder", metavar="NAME", help=f"{ENCODER_NAMES[0].upper()}{ENCODER_NAMES[1:]}.")
 @click.option("--address", metavar="ADDRESS", help="Of the Ray cluster.  [default: the one found, else this machine]")
+@start_timeout_option
 @index_options
 @json_option
 def build(
@@ -40,6 +41,7 @@ def build(
     shards: int,
     encoder: str | None,
     address: str | None,
+    start_timeout: float,
     options: IndexOptions,
     json_file: str | None,
 ) -> None:
@@ -49,9 +51,17 @@ def build(
     """
     from serotine import distributed
 
-    done: BuildReport = distributed.build(
-        sources, url, shards=shards, encoder=encoder, address=address, show_progress=True, **options.arguments()
-    )
+    with warning_lines():
+        done: BuildReport = distributed.build(
+            sources,
+            url,
+            shards=shards,
+            encoder=encoder,
+            address=address,
+            start_timeout=start_timeout,
+            show_progress=True,
+            **options.arguments(),
+        )
     warn_rows(done.skipped_rows.first)
     warn_row_count(done.skipped_rows)
     for row in done.problems.first:

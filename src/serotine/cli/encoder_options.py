@@ -81,12 +81,15 @@ def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> E
 
 @contextmanager
 def warning_lines(*, quiet: bool = False) -> Iterator[None]:
-    """Write every Python warning as a `warning:` line at the end, unless `quiet`."""
-    caught: list[warnings.WarningMessage] = []
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        for message in dict.fromkeys(str(warning.message) for warning in caught if not quiet):
-            warn(message)
+    """Write every Python warning as a `warning:` line, each once, unless `quiet`."""
+    written: set[str] = set()
+
+    def write(message: Warning | str, *_rest: Any, **_named: Any) -> None:
+        if not quiet and str(message) not in written:
+            written.add(str(message))
+            warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = write
+        warnings.simplefilter("always")
+        yield

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 1 << 20
 
+start_timeout_option = click.option(
+    "--start-timeout",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Maximum wait for room on the Ray cluster.",
+)
+
 
 @click.command()
 @click.argument("indexes", nargs=-1, type=click.Path(path_type=Path), metavar="INDEX...")
@@ -40,6 +49,7 @@ _MEGABYTE = 1 << 20
 @click.option(
     "--replicas", default=1, show_default=True, type=click.IntRange(1, 100), help="Processes per shard on the cluster."
 )
+@start_timeout_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option(
@@ -145,6 +155,7 @@ def serve(
     urls: tuple[str, ...],
     address: str | None,
     replicas: int,
+    start_timeout: float,
     host: str,
     port: int,
     ray_serve: bool,
@@ -190,7 +201,7 @@ def serve(
             click.get_current_context(),
         )
     names = _by_name(indexes)
-    shards = _shards_by_name(urls, names, address, replicas)
+    shards = _shards_by_name(urls, names, address, replicas, start_timeout)
     # Pages of other sites have no token. Without tokens, only the host name in the request identifies them.
     allowed_hosts = None if bearer_tokens and not hosts else hosts
     with tempfile.TemporaryDirectory(prefix="serotine-serve-", ignore_cleanup_errors=True) as state:
@@ -283,6 +294,7 @@ class _Shards:
     url: str
     address: str | None
     replicas: int
+    start_timeout: float
 
     def settings(self) -> Settings:
         from serotine.distributed import shard_settings
@@ -292,11 +304,13 @@ class _Shards:
     def open(self, encoder: TextEncoder | None) -> ShardedIndex:
         from serotine.distributed import ShardedIndex
 
-        return ShardedIndex.open(self.url, address=self.address, replicas=self.replicas, encoder=encoder)
+        return ShardedIndex.open(
+            self.url, address=self.address, replicas=self.replicas, start_timeout=self.start_timeout, encoder=encoder
+        )
 
 
 def _shards_by_name(
-    urls: tuple[str, ...], names: Mapping[str, Path], address: str | None, replicas: int
+    urls: tuple[str, ...], names: Mapping[str, Path], address: str | None, replicas: int, start_timeout: float
 ) -> dict[str, _Shards]:
     """Return the indexes in shards by the names they are served under, after reading their settings.
 
@@ -310,7 +324,7 @@ def _shards_by_name(
         name = index_name(Path(url))
         if name in names or name in shards:
             raise SerotineError(f"{url}: duplicate index name {name!r}; serve it from a server of its own")
-        shards[name] = _Shards(url, address, replicas)
+        shards[name] = _Shards(url, address, replicas, start_timeout)
         shards[name].settings()
     if shards:
         from serotine.distributed import connected_ray

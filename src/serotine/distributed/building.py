@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serotine.distributed.cluster_room import wait_for_room
 from serotine.distributed.manifest import (
     MANIFEST_NAME,
     MAX_SHARDS,
@@ -124,6 +125,7 @@ def build(
     keep_vectors: bool | None = None,
     filterable: dict[str, type] | None = None,
     address: str | None = None,
+    start_timeout: float = 600.0,
     storage_options: Mapping[str, Any] | None = None,
     show_progress: bool = False,
 ) -> BuildReport:
@@ -149,13 +151,15 @@ def build(
         keep_vectors: as for `Index.create`; without vectors, scores of different shards are estimates.
         filterable: as for `Index.create`.
         address: of the cluster; by default the one that Ray is connected to or finds, else one on this machine.
+        start_timeout: seconds to wait until the cluster has room for a task; after ten, a WaitingForClusterWarning says
+            what it lacks.
         storage_options: for the file system of the URL, as fsspec takes them.
         show_progress: show a progress bar on standard error.
 
     Raises:
         InputFileError: a file is broken, a source has no valid row, or two documents have one id; nothing is built.
         RepositoryError: the URL cannot be written, or has an index that was changed after it was built.
-        SerotineError: Ray is not installed, or a shard was lost too often.
+        SerotineError: Ray is not installed, the cluster has no room in time, or a shard was lost too often.
         ValueError, TypeError: names the argument.
     """
     from serotine.encoders import Encoder
@@ -166,6 +170,8 @@ def build(
         raise invalid("shards", f"between 1 and {MAX_SHARDS:,}", shards)
     if encoder is not None and not isinstance(encoder, str):
         raise wrong_type("encoder", "a name that every machine can load", encoder)
+    if not start_timeout > 0:
+        raise invalid("start_timeout", "above 0", start_timeout)
     check_filterable(filterable or {})
     if str(url).startswith("memory:"):
         # Every task would have a memory of its own.
@@ -176,6 +182,8 @@ def build(
     _refuse_changed(url, storage_options)
     loaded = Encoder(encoder)
     ray = connected_ray(address)
+    resources = _resources(ray, loaded)
+    wait_for_room(ray, url, resources, start_timeout)
     collection = read_collection(ray, paths, shards, show_progress=show_progress)
     orders = _orders(collection.shares, url, loaded, given, storage_options)
     done = {order.shard: built for order in orders if (built := _built(order)) is not None}
@@ -191,7 +199,6 @@ def build(
             enabled=show_progress,
             completed=sum(shares[shard].documents for shard in done),
         ) as advance:
-            resources = _resources(ray, loaded)
             for order, built in run_tasks(ray, build_shard, waiting, resources=resources, lost=_lost):
                 shards_built[order.shard] = built
                 advance(order.share.documents)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from serotine.errors import SerotineError, missing_extra
@@ -17,19 +21,38 @@ def connected_ray(address: str | None = None) -> Any:
     """
     # Ray warns about this default when it is imported; what the user has set stays.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray writes to the standard output when a process ends, whatever `log_to_driver` is; read when it is imported.
+    # Its log files have all of it, and errors here say what it means.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError:
         raise SerotineError(missing_extra("serotine.distributed", "ray")) from None
     if not ray.is_initialized():
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            # Warnings are about Ray's own configuration.
-            logging_level=logging.ERROR,
-            include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
-        )
+        with _own_sigterm():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                # Warnings are about Ray's own configuration.
+                logging_level=logging.ERROR,
+                include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
+            )
     return ray
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the program's handler of SIGTERM; Ray's prints the stack of its C++ threads, and aborts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # None: not installed from Python.
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def processors_each(ray: Any, processes: int) -> float:

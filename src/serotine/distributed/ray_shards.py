@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from serotine.distributed.cluster_room import ClusterRoom
 from serotine.distributed.replica import CONCURRENCY, Replica, Serving
 from serotine.distributed.shard_server import NotReady, ShardServer
 from serotine.distributed.snapshot_cache import ShardSource
@@ -22,6 +23,8 @@ _RECENT, _LEAST_RECENT, _SLOW = 500, 40, 0.95
 # Of the deadline, until then.
 _UNKNOWN_SLOW = 0.25
 _POLL_SECONDS = 0.1
+# In which a process starts again, where the cluster has room.
+_RESTART_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -73,6 +76,9 @@ class RayShards:
         replicas: actors per shard.
         deadline: seconds that a request may take.
         cpus: processors that Ray reserves for an actor.
+
+    Attributes:
+        room: what the cluster has for them.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class RayShards:
         self.deadline = deadline
         self._ray = ray
         self._cpus = cpus
+        self.room = ClusterRoom(ray, place, {"CPU": cpus}, len(sources) * replicas, setting="cpus=")
         self._lock = threading.Lock()
         self._next = 0
         self._times: deque[float] = deque(maxlen=_RECENT)
@@ -187,22 +194,21 @@ class RayShards:
         started = time.monotonic()
         pending = {replica.actor.ready.remote(state): (shard, replica, state) for shard, replica, state in asked}
         while pending:
-            done, _ = self._ray.wait(list(pending), num_returns=1, timeout=max(end - time.monotonic(), 0))
-            if not done:
+            reference = self.room.wait(list(pending), end)
+            if reference is None:
                 late = min(shard for shard, _, _ in pending.values())
-                reserved = f"; each process reserves {self._cpus:g} processors (cpus=)" if self._cpus else ""
-                raise self._unavailable(late, f"not open after {end - started:.0f} seconds{reserved}")
-            for reference in done:
-                shard, replica, state = pending.pop(reference)
-                try:
-                    answer = self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:
-                    raise error.cause from error
-                except self._ray.exceptions.RayError as error:
-                    replica.suspend(state)
-                    raise self._unavailable(shard, ended_because(error)) from error
-                if isinstance(answer, NotReady):
-                    raise self._unavailable(shard, answer.reason)
+                shortage = f"; {shortage}" if (shortage := self.room.shortage()) else ""
+                raise self._unavailable(late, f"not open after {time.monotonic() - started:.0f} seconds{shortage}")
+            shard, replica, state = pending.pop(reference)
+            try:
+                answer = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except self._ray.exceptions.RayError as error:
+                replica.suspend(state)
+                raise self._unavailable(shard, ended_because(error)) from error
+            if isinstance(answer, NotReady):
+                raise self._unavailable(shard, answer.reason)
 
     def call(self, method: str, arguments: Mapping[int, tuple[Any, ...]]) -> Replies:
         """See `Shards`."""
@@ -217,7 +223,8 @@ class RayShards:
         replies = calls.replies
         for shard in arguments:
             if not self._send(calls, shard):
-                replies.missing[shard] = "starting again"
+                replies.missing[shard], advice = self._restarting(servings[shard])
+                replies.advice = advice or replies.advice
         end = time.monotonic() + self.deadline
         hedging = self._slow_after()
         while calls.pending:
@@ -275,6 +282,15 @@ class RayShards:
         self._times.append(time.monotonic() - calls.by_shard[shard].sent)
         for late in [late for late, (other, _) in calls.pending.items() if other == shard]:
             del calls.pending[late]
+
+    def _restarting(self, serving: Serving) -> tuple[str, str]:
+        """Return why no replica of a shard is in service, and what to do if that is not to wait for its start."""
+        if not self.room.has_machine():
+            return self.room.shortage(), "start Ray, and open the index again"
+        seconds = min(replica.seconds_out_of_service() for replica in serving.replicas)
+        if seconds < _RESTART_SECONDS or not (shortage := self.room.shortage()):
+            return "starting again", ""
+        return f"starting again for {seconds:.0f} seconds: {shortage}", "try again when the cluster has room"
 
     def _slow_after(self) -> float:
         """Return the seconds after which a second replica is asked: what one request in twenty takes."""

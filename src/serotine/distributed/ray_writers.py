@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -191,6 +192,7 @@ class RayWriters:
                 raise self._named(
                     shard, IndexLockedError(f"another process is changing it, at {unsaved}; retry after its snapshot")
                 )
+        new = [shard for shard in shards if shard not in self._writers]
         for shard in shards:
             if shard in self._writers:
                 folder, writer = self._writers[shard][1:]
@@ -199,16 +201,35 @@ class RayWriters:
                 except ShardUnavailableError:
                     writer.replace()
                     answer = self._answer(shard, "ready", folder)
-            else:
+                if isinstance(answer, NotReady):
+                    raise self._named(shard, ShardUnavailableError(answer.reason))
+        begun: set[int] = set()
+        try:
+            # All at once: each is a process on the machine of its shard.
+            for shard in new:
                 self._start(shard, None, f"{FOLDER_PREFIX}{uuid.uuid4().hex}")
-                answer = self._answer(shard, "begin", self.manifest.shards[shard].unsaved.rpartition("/")[2])
-            if isinstance(answer, NotReady):
-                raise self._named(shard, ShardUnavailableError(answer.reason))
+            beginning = {
+                shard: self._writers[shard][2].actor.begin.remote(
+                    self.manifest.shards[shard].unsaved.rpartition("/")[2]
+                )
+                for shard in new
+            }
+            for shard, reference in beginning.items():
+                if isinstance(answer := self._result(shard, reference), NotReady):
+                    raise self._named(shard, ShardUnavailableError(answer.reason))
+                begun.add(shard)
+        finally:
+            # One that did not begin has no index, which would be taken for changes that were lost.
+            for shard in set(new) - begun:
+                self._drop(shard)
 
     def _start(self, shard: int, machine: str | None, folder: str) -> None:
         """Start the writer of a shard on a machine; None: on one that has its snapshot."""
-        nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]}
-        machine = machine or nodes.get(self._node(shard), "")
+        node = "" if machine else self._node(shard)
+        nodes = {one["NodeID"]: one["NodeManagerHostname"] for one in self._ray.nodes() if one["Alive"]}
+        if machine is None and node not in nodes:
+            raise self._named(shard, ShardUnavailableError("its machine has just ended"))
+        machine = machine or nodes[node]
         if machine not in nodes.values():
             raise self._lost(shard, f"machine {machine} is not in the cluster")
         record = self.manifest.shards[shard]
@@ -238,16 +259,30 @@ class RayWriters:
         return start
 
     def _node(self, shard: int) -> str:
-        for replica in self._shards.replicas(shard):
-            with suppress(self._ray.exceptions.RayError):
-                node: str = self._ray.get(replica.actor.node.remote(), timeout=self._timeout)
+        """Return a node that runs the shard: that of the first replica that says so."""
+        asked = [replica.actor.node.remote() for replica in self._shards.replicas(shard)]
+        end = time.monotonic() + self._timeout
+        why = "none of its processes answers"
+        while asked and (reference := self._shards.room.wait(asked, end)) is not None:
+            asked.remove(reference)
+            try:
+                node: str = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                why = ended_because(error)
+            else:
                 return node
-        raise self._named(shard, ShardUnavailableError("none of its processes answers"))
+        raise self._named(shard, ShardUnavailableError(self._shards.room.shortage() or why))
 
     def _answer(self, shard: int, method: str, *arguments: Any) -> Any:
-        actor = self._writers[shard][2].actor
+        return self._result(shard, getattr(self._writers[shard][2].actor, method).remote(*arguments))
+
+    def _result(self, shard: int, reference: Any) -> Any:
+        room = self._shards.room
         try:
-            return self._ray.get(getattr(actor, method).remote(*arguments), timeout=self._timeout)
+            if room.wait([reference], time.monotonic() + self._timeout) is None:
+                late = f"no answer within {self._timeout:g} seconds" if room.has_machine() else room.shortage()
+                raise self._named(shard, ShardUnavailableError(late))
+            return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +29,19 @@ class Replica:
         self.actor = start()
         # A request that it answers when it is back.
         self.recovery: Any | None = None
+        # When it was taken out of service.
+        self._suspended = 0.0
 
     def suspend(self, state: str) -> None:
         """Take the actor out of service until it can answer for `state`."""
         with self._lock:
             if self.recovery is None:
                 self.recovery = self.actor.ready.remote(state)
+                self._suspended = time.monotonic()
+
+    def seconds_out_of_service(self) -> float:
+        """Return the seconds since the actor was taken out of service; 0 where it is in service."""
+        return 0.0 if self.recovery is None else time.monotonic() - self._suspended
 
     def is_in_service(self, state: str) -> bool:
         """Return whether the actor is in service, again if it has answered meanwhile; replace it if it is dead."""

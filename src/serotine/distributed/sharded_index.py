@@ -94,7 +94,8 @@ class ShardedIndex:
             deadline: seconds to wait for shards, in each of the two or three requests of a search.
             cpus: processors that Ray reserves for every process; by default 1, or 0 where the cluster has not so many
                 free, and they share them. With more than it has, opening waits for them until `start_timeout`.
-            start_timeout: seconds to wait until all shards are open, or have opened a new snapshot.
+            start_timeout: seconds to wait until all shards are open, have opened a new snapshot, or can be changed.
+                After ten, a WaitingForClusterWarning says what the cluster lacks.
             encoder: encodes queries; by default the one the index was built with.
             discard_changes: open the index also where a machine is lost that has changes which no snapshot has: without
                 them.
@@ -111,6 +112,8 @@ class ShardedIndex:
             raise invalid("replicas", "at least 1", replicas)
         if not deadline > 0:
             raise invalid("deadline", "above 0", deadline)
+        if not start_timeout > 0:
+            raise invalid("start_timeout", "above 0", start_timeout)
         if cpus is not None and not cpus >= 0:
             raise invalid("cpus", "at least 0", cpus)
         check_flags(discard_changes=discard_changes)
@@ -378,7 +381,7 @@ class ShardedIndex:
             shard, reason = min(replies.missing.items())
             raise ShardUnavailableError(
                 f"{self._shards.place}: shard {shard} of {self._shards.count:,} did not answer ({reason}); "
-                "try again in some seconds"
+                f"{replies.advice}"
             )
         return replies.answers
 

@@ -28,17 +28,19 @@ from serotine.index.store import Row, WordStatistics, merged_statistics
 from serotine.wording import worded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replies:
     """What shards replied.
 
     Attributes:
         answers: by shard.
         missing: the reason why a shard did not answer.
+        advice: what to do where these are needed.
     """
 
     answers: dict[int, Any] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
+    advice: str = "try again in some seconds"
 
 
 class Shards(Protocol):
@@ -125,7 +127,7 @@ class ShardedDocuments:
             shard, reason = min(self.missing.items())
             raise ShardUnavailableError(
                 f"{self.place}: none of its {self._shards.count:,} shards answered, "
-                f"shard {shard} because: {reason}; try again in some seconds"
+                f"shard {shard} because: {reason}; {replies.advice}"
             )
         return replies.answers
 

@@ -170,8 +170,9 @@ def partial_search(shards: int, missing: Mapping[int, str]) -> Partial | None:
     numbers = tuple(sorted(missing))
     searched = tuple(shard for shard in range(shards) if shard not in missing)
     reasons = ", ".join(f"{shard} ({missing[shard]})" for shard in numbers[:_SHOWN])
+    named = "shards" if len(numbers) > 1 else "shard"
     more = f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else ""
-    statement = f"only {len(searched):,} of {shards:,} shards were searched, not {reasons}{more}"
+    statement = f"only {len(searched):,} of {shards:,} shards were searched, not {named} {reasons}{more}"
     return Partial(searched, numbers, statement)
 
 

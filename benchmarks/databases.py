@@ -3,8 +3,9 @@
     python benchmarks/databases.py [--documents N] [--rounds N]
 
 Runs twice, in two processes: with the C library's defaults, and with settings by which glibc keeps freed memory. In
-each, all contenders take turns on the same vectors. Scores are of one query with 32 tokens, errors against float64.
-Writes benchmarks/results/databases.json. Needs 10 GB of memory, and two to three minutes on two quiet cores.
+each, the contenders of one dtype take turns on the same vectors, one dtype after the other. Scores are of one query
+with 32 tokens, errors against float64. Writes benchmarks/results/databases.json. Needs 7 GB of memory, and three
+minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from serotine import maxsim
 from serotine.bench import describe_machine
 from serotine.integrations import duckdb as in_duckdb
 from serotine.integrations import sqlite as in_sqlite
+from serotine.integrations.vector_blobs import BlobDtype
 
 RESULT = Path(__file__).parent / "results/databases.json"
 TOKENS, DIM, QUERY_TOKENS, K = 80, 128, 32, 10
@@ -95,27 +97,41 @@ def create_table(con: duckdb.DuckDBPyConnection, name: str, column: Any) -> None
     con.unregister("given")
 
 
-def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.float32]) -> list[Contender]:
-    """Return all contenders, with their tables filled."""
-    offsets = np.arange(documents + 1) * TOKENS
-    codes, scales = quantized(vectors)
-    query_codes, query_scales = maxsim.quantize(query)
-    con = duckdb.connect(config={"allow_unsigned_extensions": True})
+def library(
+    query: NDArray[Any], rows: NDArray[Any], scales: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+) -> Callable[[], list[tuple[int, float]]]:
+    """Return `maxsim.top_k` over these rows; `scales` are those of query and documents."""
+    offsets = np.arange(len(rows) // TOKENS + 1) * TOKENS
+    of_query, of_documents = scales or (None, None)
+
+    def run() -> list[tuple[int, float]]:
+        scores, numbers = maxsim.top_k(query, rows, offsets, K, query_scales=of_query, document_scales=of_documents)
+        return list(zip(numbers.tolist(), scores.tolist(), strict=True))
+
+    return run
+
+
+def in_duckdb_by(
+    con: duckdb.DuckDBPyConnection, table: str, query: NDArray[np.float32], *, extension: bool, dtype: BlobDtype
+) -> Callable[[], list[tuple[int, float]]]:
+    """Return `maxsim_topk` over a table, in a cursor of its own."""
+    cursor = con.cursor()
+    in_duckdb.register(cursor, dim=DIM, dtype=dtype, extension=extension)
+    sql = f"SELECT id, score FROM maxsim_topk('{table}', vectors, $query, {K})"  # noqa: S608
+    return lambda: cursor.execute(sql, {"query": query}).fetchall()
+
+
+def connected() -> duckdb.DuckDBPyConnection:
+    """Return a database in memory that loads the extension."""
+    return duckdb.connect(config={"allow_unsigned_extensions": True})
+
+
+def float16_contenders(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> list[Contender]:
+    """Return those that read float16, with their tables filled."""
+    documents = len(vectors) // TOKENS
+    fewer = documents // SHARE
+    con = connected()
     create_table(con, "halves", blob_column(vectors, documents))
-    int8_tokens = np.concatenate([codes.view(np.uint8), scales[:, None].view(np.uint8)], axis=1)
-    create_table(con, "codes", blob_column(int8_tokens, documents))
-    del int8_tokens
-    fewer, fewest = documents // SHARE, documents // LIST_FUNCTIONS_SHARE
-    floats = vectors[: fewer * TOKENS].astype(np.float32)
-    tokens = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(floats.reshape(-1)), DIM)
-    ends = (np.arange(fewer + 1) * TOKENS).astype(np.int32)
-    create_table(con, "lists", pyarrow.ListArray.from_arrays(ends, tokens))
-    con.execute(f"CREATE TABLE few AS SELECT * FROM lists LIMIT {fewest}")  # noqa: S608
-    int8_con, python, int8_python = con.cursor(), con.cursor(), con.cursor()
-    in_duckdb.register(con, dim=DIM, extension=True)
-    in_duckdb.register(int8_con, dim=DIM, dtype="int8", extension=True)
-    in_duckdb.register(python, dim=DIM, extension=False)
-    in_duckdb.register(int8_python, dim=DIM, dtype="int8", extension=False)
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE halves (id INTEGER PRIMARY KEY, vectors BLOB)")
     db.executemany(
@@ -124,65 +140,76 @@ def contenders(vectors: NDArray[np.float16], documents: int, query: NDArray[np.f
     )
     in_sqlite.register(db, dim=DIM, dtype="float16")
     query_blob = query.astype(np.float16).tobytes()
-
-    def library(tokens: Any, rows: Any, count: int, **scales_of: Any) -> list[tuple[int, float]]:
-        scores, numbers = maxsim.top_k(tokens, rows, offsets[: count + 1], K, **scales_of)
-        return list(zip(numbers.tolist(), scores.tolist(), strict=True))
-
-    def in_sql(cursor: duckdb.DuckDBPyConnection, table: str) -> list[tuple[int, float]]:
-        sql = f"SELECT id, score FROM maxsim_topk('{table}', vectors, $query, {K})"  # noqa: S608
-        return cursor.execute(sql, {"query": query}).fetchall()
-
+    baseline, name = "maxsim.top_k, float16", "DuckDB maxsim_topk, float16 blobs"
     return [
-        Contender("maxsim.top_k, float16", documents, "", lambda: library(query, vectors, documents)),
+        Contender(baseline, documents, "", library(query, vectors)),
+        Contender(name, documents, baseline, in_duckdb_by(con, "halves", query, extension=True, dtype="float16")),
         Contender(
-            "DuckDB maxsim_topk, float16 blobs", documents, "maxsim.top_k, float16",
-            lambda: in_sql(con, "halves"),
+            f"{name}, without extension", documents, baseline,
+            in_duckdb_by(con, "halves", query, extension=False, dtype="float16"),
         ),
         Contender(
-            "DuckDB maxsim_topk, float16 blobs, without extension", documents, "maxsim.top_k, float16",
-            lambda: in_sql(python, "halves"),
-        ),
-        Contender(
-            "maxsim.top_k, int8", documents, "",
-            lambda: library(query_codes, codes, documents, query_scales=query_scales, document_scales=scales),
-        ),
-        Contender("DuckDB maxsim_topk, int8 blobs", documents, "maxsim.top_k, int8", lambda: in_sql(int8_con, "codes")),
-        Contender(
-            "DuckDB maxsim_topk, int8 blobs, without extension", documents, "maxsim.top_k, int8",
-            lambda: in_sql(int8_python, "codes"),
-        ),
-        Contender("maxsim.top_k, float32", fewer, "", lambda: library(query, floats, fewer)),
-        Contender("DuckDB maxsim_topk, FLOAT[128][]", fewer, "maxsim.top_k, float32", lambda: in_sql(con, "lists")),
-        Contender(
-            "DuckDB maxsim_topk, FLOAT[128][], without extension", fewer, "maxsim.top_k, float32",
-            lambda: in_sql(python, "lists"),
-        ),
-        Contender(
-            "DuckDB list_sum, list_max, array_inner_product", fewest, "maxsim.top_k, float32",
-            lambda: con.execute(LIST_FUNCTIONS, {"query": query}).fetchall(),
-        ),
-        Contender(
-            "SQLite maxsim_topk, float16 blobs", fewer, "maxsim.top_k, float16",
+            "SQLite maxsim_topk, float16 blobs", fewer, baseline,
             lambda: in_sqlite.maxsim_topk(db, "SELECT id, vectors FROM halves", query, K),
         ),
         Contender(
-            "SQLite maxsim, row by row", fewer, "maxsim.top_k, float16",
-            lambda: db.execute(ROW_BY_ROW, (query_blob, K)).fetchall(),
+            "SQLite maxsim, row by row", fewer, baseline, lambda: db.execute(ROW_BY_ROW, (query_blob, K)).fetchall()
         ),
     ]  # fmt: skip
 
 
-def measure(documents: int, rounds: int) -> list[dict[str, Any]]:
-    """Return time and error of all contenders in this process."""
-    vectors = vectors_of(documents)
-    query = np.random.default_rng(1).standard_normal((QUERY_TOKENS, DIM), dtype=np.float32)
-    query /= np.linalg.norm(query, axis=1, keepdims=True)
-    all_ = contenders(vectors, documents, query)
-    seconds: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in all_}
+def int8_contenders(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> list[Contender]:
+    """Return those that read int8, with their tables filled."""
+    documents = len(vectors) // TOKENS
+    codes, scales = quantized(vectors)
+    query_codes, query_scales = maxsim.quantize(query)
+    con = connected()
+    tokens = np.concatenate([codes.view(np.uint8), scales[:, None].view(np.uint8)], axis=1)
+    create_table(con, "codes", blob_column(tokens, documents))
+    baseline, name = "maxsim.top_k, int8", "DuckDB maxsim_topk, int8 blobs"
+    return [
+        Contender(baseline, documents, "", library(query_codes, codes, (query_scales, scales))),
+        Contender(name, documents, baseline, in_duckdb_by(con, "codes", query, extension=True, dtype="int8")),
+        Contender(
+            f"{name}, without extension", documents, baseline,
+            in_duckdb_by(con, "codes", query, extension=False, dtype="int8"),
+        ),
+    ]  # fmt: skip
+
+
+def float32_contenders(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> list[Contender]:
+    """Return those that read lists of floats, with their tables filled."""
+    documents = len(vectors) // TOKENS
+    fewer, fewest = documents // SHARE, documents // LIST_FUNCTIONS_SHARE
+    floats = vectors[: fewer * TOKENS].astype(np.float32)
+    con = connected()
+    tokens = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(floats.reshape(-1)), DIM)
+    ends = (np.arange(fewer + 1) * TOKENS).astype(np.int32)
+    create_table(con, "lists", pyarrow.ListArray.from_arrays(ends, tokens))
+    con.execute(f"CREATE TABLE few AS SELECT * FROM lists LIMIT {fewest}")  # noqa: S608
+    baseline, name = "maxsim.top_k, float32", "DuckDB maxsim_topk, FLOAT[128][]"
+    return [
+        Contender(baseline, fewer, "", library(query, floats)),
+        Contender(name, fewer, baseline, in_duckdb_by(con, "lists", query, extension=True, dtype="float16")),
+        Contender(
+            f"{name}, without extension", fewer, baseline,
+            in_duckdb_by(con, "lists", query, extension=False, dtype="float16"),
+        ),
+        Contender(
+            "DuckDB list_sum, list_max, array_inner_product", fewest, baseline,
+            lambda: con.execute(LIST_FUNCTIONS, {"query": query}).fetchall(),
+        ),
+    ]  # fmt: skip
+
+
+def measure_in_turns(
+    contenders: list[Contender], vectors: NDArray[np.float16], query: NDArray[np.float32], rounds: int
+) -> list[dict[str, Any]]:
+    """Return time and error of contenders that take turns."""
+    seconds: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in contenders}
     errors: dict[str, float] = {}
     for round_ in range(rounds + 1):
-        for contender in all_:
+        for contender in contenders:
             wall, processor = time.perf_counter(), time.process_time()
             best = contender.run()
             spent = time.perf_counter() - wall, time.process_time() - processor
@@ -194,8 +221,8 @@ def measure(documents: int, rounds: int) -> list[dict[str, Any]]:
             exact = [float(similarity.max(axis=1).sum()) for similarity in similarities]
             errors[contender.name] = max(abs(score - truth) for (_, score), truth in zip(best, exact, strict=True))
     rows = []
-    by_name = {contender.name: contender for contender in all_}
-    for contender in all_:
+    by_name = {contender.name: contender for contender in contenders}
+    for contender in contenders:
         row: dict[str, Any] = {"method": contender.name, "documents": contender.documents}
         row["milliseconds"] = round(1e3 * statistics.median(wall for wall, _ in seconds[contender.name]), 1)
         row["documents_per_second"] = round(1e3 * contender.documents / row["milliseconds"])
@@ -206,6 +233,18 @@ def measure(documents: int, rounds: int) -> list[dict[str, Any]]:
             for position, name in enumerate(("times_top_k", "times_top_k_processor")):
                 row[name] = round(scale * statistics.median(own[position] / base[position] for own, base in pairs), 2)
         rows.append(row)
+    return rows
+
+
+def measure(documents: int, rounds: int) -> list[dict[str, Any]]:
+    """Return time and error of all contenders in this process."""
+    vectors = vectors_of(documents)
+    query = np.random.default_rng(1).standard_normal((QUERY_TOKENS, DIM), dtype=np.float32)
+    query /= np.linalg.norm(query, axis=1, keepdims=True)
+    rows = []
+    # One dtype after the other: all tables at once take 10 GB.
+    for contenders in (float16_contenders, int8_contenders, float32_contenders):
+        rows += measure_in_turns(contenders(vectors, query), vectors, query, rounds)
     return rows
 
 

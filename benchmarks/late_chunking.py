@@ -10,8 +10,9 @@ MaxSim. Of the same encoder:
 - titles: the same, but the title is before every passage, of collections with titles;
 - late: `Encoder.encode_passages`, without overlap.
 
-The differences of nDCG@10 to chunks are tested by randomization, with Holm's correction over all comparisons. At most
-1,000 queries of a collection. Needs the extra [eval]. Writes benchmarks/results/late_chunking.json.
+The differences of nDCG@10 to chunks, and of late to titles, are tested by randomization, with Holm's correction over
+all comparisons. At most 1,000 queries of a collection. Needs the extra [eval]. Writes
+benchmarks/results/late_chunking.json.
 """
 
 from __future__ import annotations
@@ -111,10 +112,11 @@ def measure(name: str, encoder: Encoder, lengths: Sequence[int], folder: Path, c
     for length in lengths:
         systems: dict[str, Callable[[], Passages]] = {
             "chunks": partial(chunks, encoder, length, documents, [""] * len(ids)),
+            "titles": partial(chunks, encoder, length, untitled, named),
             "late": partial(late, encoder, length, documents),
         }
-        if any(named):
-            systems["titles"] = partial(chunks, encoder, length, untitled, named)
+        if not any(named):
+            del systems["titles"]
         values, seconds = {}, {}
         for system, encode in systems.items():
             key = hashlib.sha256(f"{encoder.fingerprint} {folder.name} {system} {length} {documents}".encode())
@@ -130,8 +132,9 @@ def measure(name: str, encoder: Encoder, lengths: Sequence[int], folder: Path, c
             row = {"length": length, "system": system, "passages": len(owners), "tokens": len(vectors)}
             row[METRIC] = float(values[system].mean())
             if system != "chunks":
-                differences = values[system] - values["chunks"]
-                row |= {"difference": float(differences.mean()), "p": randomization_test(differences)[0]}
+                row |= compared(values[system], values["chunks"])
+            if system == "late" and "titles" in values:
+                row["to_titles"] = compared(values["late"], values["titles"])
             rows.append(row)
             print(name, folder.name, row, f"{seconds[system]:.0f} s", file=sys.stderr, flush=True)
     return {
@@ -142,6 +145,12 @@ def measure(name: str, encoder: Encoder, lengths: Sequence[int], folder: Path, c
         "tokens_of_a_document": float(np.mean(tokens)),
         "rows": rows,
     }
+
+
+def compared(values: NDArray[np.float64], others: NDArray[np.float64]) -> dict[str, float]:
+    """Return the mean difference of a metric of the same queries, and its p-value."""
+    differences = values - others
+    return {"difference": float(differences.mean()), "p": randomization_test(differences)[0]}
 
 
 def limited(collection: Collection) -> Collection:
@@ -172,8 +181,8 @@ def main() -> None:
             encoders[name] = Encoder(name, num_threads=arguments.threads)
         numbers = list(map(int, lengths.split(",")))
         collections.append(measure(name, encoders[name], numbers, Path(folder), arguments.cache))
-    compared = [row for row in chain(*(collection["rows"] for collection in collections)) if "p" in row]
-    add_corrected_p(compared)
+    rows = list(chain(*(collection["rows"] for collection in collections)))
+    add_corrected_p([row for row in rows if "p" in row] + [row["to_titles"] for row in rows if "to_titles" in row])
     machine = describe_machine(["serotine", "ir-measures", "numpy"])
     RESULT.write_text(json.dumps({"machine": machine, "collections": collections}, indent=1) + "\n")
 

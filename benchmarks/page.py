@@ -210,17 +210,19 @@ SECTIONS = (
         "benchmarks/late_chunking.py",
         "nDCG@10 in percent of documents cut into short passages, so that context can matter; a document scores as its "
         "best passage. Passages are encoded alone, after the document's title, or with the text around them. In "
-        "brackets the difference to alone, bold where it is significant (p < 0.05 after Holm's correction over all "
-        "comparisons). Neither encoder was trained for it, and both read 512 tokens.",
+        "brackets the difference to alone, last that of late chunking to titles, bold where it is significant (p < "
+        "0.05 after Holm's correction over all comparisons). Neither encoder was trained for it, and both read 512 "
+        "tokens.",
         page_tables.late_chunking,
     ),
     Section(
         "One pooled vector beside the tokens",
         "pooled.json",
         "benchmarks/pooled.py",
-        "nDCG@10 in percent of MaxSim, of one pooled vector, and of their weighted sum, whose weight was fitted on the "
-        "other collections. In brackets the difference to MaxSim, bold where it is significant (p < 0.05 after Holm's "
-        "correction over all comparisons). Last, MaxSim of the 100 documents with the best pooled vectors.",
+        "nDCG@10 in percent of MaxSim, of one pooled vector, and of their weighted sum, whose weight was fitted on "
+        "training queries where a collection has some, else on the other collections. In brackets the difference to "
+        "MaxSim, bold where it is significant (p < 0.05 after Holm's correction over all comparisons). Last, MaxSim of "
+        "the 100 documents with the best pooled vectors.",
         page_tables.pooled,
     ),
     Section(

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown."""
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for row in rows:
@@ -27,7 +28,7 @@ def kernels(results: Any) -> Iterator[str]:
     for row in rows:
         speeds.setdefault(row["method"], {})[row["workload"]] = row["documents_per_second"]
         errors[row["method"]] = max(errors.get(row["method"], 0.0), row["max_error"])
-    yield from _table(
+    yield from table(
         ["method", *workloads, "largest error of a score"],
         (
             [method, *(f"{speed[name]:.1f}" if name in speed else "" for name in workloads), f"{errors[method]:.1e}"]
@@ -39,7 +40,7 @@ def kernels(results: Any) -> Iterator[str]:
 def databases(results: Any) -> Iterator[str]:
     """Time and error of every method, with the C library's defaults and with memory kept."""
     kept = {row["method"]: row for row in results["memory_kept"]}
-    yield from _table(
+    yield from table(
         ["method", "documents", "ms", "times `top_k`", "memory kept: ms", "times `top_k`", "largest error"],
         (
             [
@@ -64,7 +65,7 @@ def index(results: Any) -> Iterator[str]:
         f"{collection['dim']} dimensions, {collection['queries']} queries of at most 32 tokens. Building uses both "
         "cores. The default asks for 0.99 of the exact hits.\n"
     )
-    yield from _table(
+    yield from table(
         ["stored as", "build, s", "peak memory, MB", "disk, MB", "bytes per token"],
         (
             [
@@ -81,7 +82,7 @@ def index(results: Any) -> Iterator[str]:
     yield from _operating_points([row["engine"], collection["documents"], row] for row in results["searched"])
     exact = [row for row in results["searched"] if "certified" in row["notes"]]
     yield "\n`exact=True`, ten hits:\n"
-    yield from _table(
+    yield from table(
         ["stored as", "equal to brute force", "proved exact", "passages scored over their vectors, median"],
         (
             [
@@ -99,7 +100,7 @@ def index(results: Any) -> Iterator[str]:
         "\nPeers, each in its own process, on the same vectors or the first of them, 100 hits. xtr-warp imputes what "
         "it did not retrieve, so its order is not MaxSim's; its build of 5,000 passages did not end in four minutes.\n"
     )
-    yield from _table(
+    yield from table(
         ["engine", "passages", "build, s", "peak memory, MB", "disk, MB"],
         (
             [
@@ -121,7 +122,7 @@ def index(results: Any) -> Iterator[str]:
 
 
 def _operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    yield from _table(
+    yield from table(
         ["engine", "passages", "setting", "p50, ms", "p95, ms", "recall@10", "recall@100"],
         (
             [
@@ -153,7 +154,7 @@ def recall(results: Any) -> Iterator[str]:
             mean = sum(row["measured"] for row, _ in measured) / len(measured)
             worst_cell = f"{worst['measured']:.3f} ± {worst['standard_error']:.3f} ({name})"
             rows.append([calibration, first["k"], first["promised"], f"{mean:.3f}", worst_cell])
-    yield from _table(["calibrated with", "k", "promised", "measured, mean", "worst collection"], rows)
+    yield from table(["calibrated with", "k", "promised", "measured, mean", "worst collection"], rows)
     yield "\nPromised 0.99 of the ten best:\n"
     cells = []
     for one in collections:
@@ -163,7 +164,7 @@ def recall(results: Any) -> Iterator[str]:
             effort = "exact" if row["candidates"] is None else f"{row['candidates']} candidates"
             line.append(f"{row['measured']:.3f}, {effort}")
         cells.append(line)
-    yield from _table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
+    yield from table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
 
 
 def million(results: Any) -> Iterator[str]:
@@ -174,7 +175,7 @@ def million(results: Any) -> Iterator[str]:
         f"{results['documents']:,} passages, {results['tokens']:,} tokens; built in {seconds / 60:.0f} minutes, "
         f"{peak / 1e9:.1f} GB peak anonymous memory, {results['bytes_per_token']:.0f} bytes per token.\n"
     )
-    yield from _table(
+    yield from table(
         [
             "k",
             "candidates",
@@ -201,7 +202,7 @@ def million(results: Any) -> Iterator[str]:
 
 def serving(results: Any) -> Iterator[str]:
     """Requests per second and latency."""
-    yield from _table(
+    yield from table(
         ["engine", "queries as", "per second", "p50, ms", "p95, ms", "p99, ms", "errors", "recall@10"],
         (
             [
@@ -224,7 +225,7 @@ def shards_on_ray(results: Any) -> Iterator[str]:
         f"{collection['documents']:,} documents, {collection['queries']} queries one at a time, then "
         f"{results['clients']} clients.\n"
     )
-    yield from _table(
+    yield from table(
         ["system", "p50, ms", "p99, ms", "call, p50, ms", "queries per second", "queries with other hits"],
         (
             [
@@ -243,7 +244,7 @@ def shards_on_ray(results: Any) -> Iterator[str]:
 def quality(results: Any) -> Iterator[str]:
     """nDCG@10 of systems by collection."""
     yield f"Encoder: {results['encoder']}; backend: {results['backend']}.\n"
-    yield from _table(
+    yield from table(
         ["collection", "documents", "queries", "BM25", "one vector per text", "late interaction"],
         (
             [row["collection"], f"{row['documents']:,}", row["queries"], row["bm25"], row["pooled"], row["late"]]
@@ -258,7 +259,7 @@ def mini(results: Any) -> Iterator[str]:
     systems = ("bm25", "minilm (pooled)", "minilm", "serotine-mini")
     collections = sorted({collection for system, collection in ndcg if system == "serotine-mini"})
     yield f"{results['note']}\n"
-    yield from _table(
+    yield from table(
         ["collection", *systems],
         (
             [name, *(f"{100 * ndcg[system, name]:.1f}" if (system, name) in ndcg else "" for system in systems)]
@@ -269,7 +270,7 @@ def mini(results: Any) -> Iterator[str]:
 
 def multi(results: Any) -> Iterator[str]:
     """nDCG@10 of serotine-multi and what it is compared with."""
-    yield from _table(
+    yield from table(
         ["collection", "BM25", "base, late, untrained", "serotine-multi", "p against base"],
         (
             [name, row["bm25"], row["base_late"], row["serotine_multi"], row["p_against_base"]]
@@ -280,7 +281,7 @@ def multi(results: Any) -> Iterator[str]:
 
 def compression(results: Any) -> Iterator[str]:
     """nDCG@10 by bytes per token."""
-    yield from _table(
+    yield from table(
         ["stored as", "bytes per token", "p50, ms", "nDCG@10", "recall@10"],
         (
             [
@@ -301,11 +302,9 @@ def xtr(results: Any) -> Iterator[str]:
     sizes = [row["k_token"] for row in results["rows"][0]["xtr"]]
 
     def cell(row: Any) -> str:
-        difference = f"{100 * row['difference']:+.1f}"
-        shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
-        return f"{shown} ({row['documents_retrieved']:.0%})"
+        return f"{difference(row)} ({row['documents_retrieved']:.0%})"
 
-    yield from _table(
+    yield from table(
         ["collection", "queries", "MaxSim", *(f"{size:,} tokens" for size in sizes)],
         (
             [row["collection"], row["queries"], f"{100 * row['maxsim_ndcg_at_10']:.1f}", *map(cell, row["xtr"])]
@@ -314,9 +313,7 @@ def xtr(results: Any) -> Iterator[str]:
     )
 
     def search(row: Any) -> str:
-        difference = f"{100 * row['difference']:+.1f}"
-        shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
-        return f"{shown}, {row['recall_at_10']:.3f}, {row['milliseconds']:.2f}"
+        return f"{difference(row)}, {row['recall_at_10']:.3f}, {row['milliseconds']:.2f}"
 
     yield (
         '\n`Index.search(mode="xtr")` over an index of these vectors, beside its staged search (`recall=0.99`): '
@@ -324,7 +321,7 @@ def xtr(results: Any) -> Iterator[str]:
         "milliseconds per query. A search by XTR promises no recall. Where an index has no codes, both read every "
         "vector.\n"
     )
-    yield from _table(
+    yield from table(
         ["collection", "codes", "staged search", *(f"{size:,} tokens" for size in sizes)],
         (
             [
@@ -348,14 +345,13 @@ def late_chunking(results: Any) -> Iterator[str]:
     def cell(row: Any) -> str:
         if row is None:
             return ""
-        difference = f"{100 * row['difference']:+.1f}"
-        return f"{100 * row['nDCG@10']:.1f} ({f'**{difference}**' if row['corrected_p'] < 0.05 else difference})"
+        return f"{100 * row['nDCG@10']:.1f} ({difference(row)})"
 
     rows = []
     for collection in results["collections"]:
         by_key = {(row["length"], row["system"]): row for row in collection["rows"]}
         for length in dict.fromkeys(row["length"] for row in collection["rows"]):
-            chunks = by_key[length, "chunks"]
+            chunks, late = by_key[length, "chunks"], by_key[length, "late"]
             rows.append(
                 [
                     collection["encoder"],
@@ -365,11 +361,19 @@ def late_chunking(results: Any) -> Iterator[str]:
                     length,
                     f"{100 * chunks['nDCG@10']:.1f}",
                     cell(by_key.get((length, "titles"))),
-                    cell(by_key[length, "late"]),
+                    cell(late),
+                    difference(late["to_titles"]) if "to_titles" in late else "",
                 ]
             )
     columns = ["encoder", "collection", "queries", "tokens a document", "tokens a passage", "alone", "titles", "late"]
-    yield from _table(columns, rows)
+    columns.append("late - titles")
+    yield from table(columns, rows)
+
+
+def difference(row: Any) -> str:
+    """Return a difference in percent, bold where it is significant."""
+    shown = f"{100 * row['difference']:+.1f}"
+    return f"**{shown}**" if row["corrected_p"] < 0.05 else shown
 
 
 def pooled(results: Any) -> Iterator[str]:
@@ -378,17 +382,17 @@ def pooled(results: Any) -> Iterator[str]:
         yield f"{'' if number == 0 else chr(10)}{pair['late']}, and {pair['pooled']}:\n"
         rows = []
         for row in pair["rows"]:
-            difference = f"{100 * row['difference']:+.1f}"
-            shown = f"**{difference}**" if row["corrected_p"] < 0.05 else difference
             late, single, total, stage = (f"{100 * row[name]:.1f}" for name in ("late", "pooled", "sum", "stage"))
-            rows.append([row["collection"], row["queries"], late, single, f"{total} ({shown})", row["weight"], stage])
+            rows.append(
+                [row["collection"], row["queries"], late, single, f"{total} ({difference(row)})", row["weight"], stage]
+            )
         columns = ["collection", "queries", "MaxSim", "pooled", "sum", "weight", "MaxSim of the pooled 100"]
-        yield from _table(columns, rows)
+        yield from table(columns, rows)
 
 
 def parity(results: Any) -> Iterator[str]:
     """Agreement with PyLate."""
-    yield from _table(
+    yield from table(
         ["compared", "agreement"],
         (
             [name, ", ".join(f"{key} {value:.3g}" for key, value in row.items() if key not in ("theirs", "ours"))]
@@ -400,7 +404,7 @@ def parity(results: Any) -> Iterator[str]:
 def min_score(results: Any) -> Iterator[str]:
     """Queries refused and accepted by every threshold."""
     kinds = list(next(iter(results["thresholds"].values())))
-    yield from _table(
+    yield from table(
         ["min_score", *kinds],
         ([name, *(f"{row[kind]:.1%}" for kind in kinds)] for name, row in results["thresholds"].items()),
     )
@@ -419,7 +423,7 @@ def shards(results: Any) -> Iterator[str]:
     modes = {(1, False): "1 replica", (2, False): "2 replicas", (2, True): "2, hedged"}
     by_setting = {(row["condition"], row["shards"], row["replicas"], row["hedged"]): row for row in results["rows"]}
     conditions, sizes = (list(dict.fromkeys(key[position] for key in by_setting)) for position in (0, 1))
-    yield from _table(
+    yield from table(
         ["p50 / p99, ms", "shards", *modes.values()],
         (
             [
@@ -456,10 +460,10 @@ def encoding(results: Any) -> Iterator[str]:
     for collection, figures in results["ndcg_at_10"].items():
         percents = (f"{figures[encoder]:.1%}".rstrip("%") if encoder in figures else "" for encoder in encoders)
         rows.append([f"nDCG@10, {collection}", *percents])
-    yield from _table(["", *encoders], rows)
+    yield from table(["", *encoders], rows)
     yield "\nTexts of one length, without the tokenizer: times as fast as ONNX Runtime.\n"
     lengths = results["lengths"]
-    yield from _table(
+    yield from table(
         ["threads", *(f"{length} tokens" for length in lengths["threads=1"])],
         (
             [threads.removeprefix("threads="), *(f"{row[encoders[0]]['times_onnx']:.2f}" for row in timings.values())]

@@ -32,7 +32,8 @@ def test_late_and_ordinary_passages_of_a_collection(tmp_path: Path) -> None:
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "bats"}\n')
     (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t0\t1\n")
     figures = LATE.measure("mini", Encoder(), [16], tmp_path, tmp_path)
-    assert [row["system"] for row in figures["rows"]] == ["chunks", "late", "titles"]
+    assert [row["system"] for row in figures["rows"]] == ["chunks", "titles", "late"]
+    assert figures["rows"][2]["to_titles"] == {"difference": 0, "p": 1}
     assert all(row["nDCG@10"] == 1 for row in figures["rows"])
     # Read from the cache.
     assert LATE.measure("mini", Encoder(), [16], tmp_path, tmp_path) == figures

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 MINI_CARD, MULTI_CARD, EVALUATION, LANGUAGES, ENCODER = (
@@ -172,3 +173,8 @@ def test_other_pages_quote_serotine_mini_as_it_is() -> None:
 def test_the_card_has_the_cosine_that_the_command_shows() -> None:
     spec = json.loads((ROOT / "models/serotine-mini/serotine_mini/model/serotine.json").read_text("utf-8"))
     assert f"`serotine model info` shows {spec['source_cosine']:.4f}" in MINI_CARD
+
+
+def test_the_page_on_evaluation_has_what_was_tried() -> None:
+    script = load_script(ROOT / "benchmarks/tried.py", "tried")
+    assert script.tried() in EVALUATION, "run: python benchmarks/tried.py"

@@ -318,6 +318,10 @@ def test_an_overflow_names_its_row_and_nothing_that_sql_cannot_pass(con: Any, qu
 
 
 def test_bad_settings_are_refused(con: Any) -> None:
+    with pytest.raises(TypeError, match=r"encoder: must be an encoder such as .*, got int"):
+        integration.register(con, encoder=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="extension: must be True or False, got str 'no'"):
+        integration.register(con, extension="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dtype: must be one of 'float16', 'int8', 'float32', got 'bf16'"):
         integration.register(con, dtype="bf16")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dim: must be at least 1, got 0"):

@@ -160,6 +160,13 @@ def test_bad_arguments_are_refused(con: sqlite3.Connection) -> None:
         sqlite.maxsim_topk(con, select, QUERY, 0)
     with pytest.raises(TypeError, match="k: must be an int of at least 1, got str"):
         sqlite.maxsim_topk(con, select, QUERY, "3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"query: must be floats of shape \(tokens, dim\), got str"):
+        sqlite.maxsim_topk(con, select, "abc", 1)  # type: ignore[arg-type]
+    for other in (3, None):
+        with pytest.raises(TypeError, match="con: must be a connection of sqlite3, got "):
+            sqlite.maxsim_topk(other, select, QUERY, 1)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="con: must be a connection of sqlite3, got "):
+            sqlite.register(other, dim=DIM)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"query: must have shape \(tokens, dim\), got \(16,\)"):
         sqlite.maxsim_topk(con, select, QUERY[0], 1)
     with pytest.raises(ValueError, match="query: must be finite, got NaN or infinity; clean it"):

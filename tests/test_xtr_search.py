@@ -207,6 +207,16 @@ def test_shards_refuse_the_mode(index: Index) -> None:
         shards.search([query()], SearchOptions(mode="xtr"), Explainer())
 
 
+def test_shards_advise_no_mode_that_they_lack() -> None:
+    pytest.importorskip("ray")
+    from serotine.distributed.sharded_index import _validated
+
+    message = 'k_token: is of mode "xtr", which searches one index, got one in shards; drop it'
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        _validated(10, {"k_token": 100})
+    assert _validated(10, {"mode": "hybrid", "weights": (1, 2)}).weights == (1, 2)
+
+
 def test_the_command_line(shell: Shell) -> None:
     shell("index", "corpus.jsonl", "--output", "i.serotine")
     result = shell.json("search", "i.serotine", "late evening", "-k", 2, "--mode", "xtr", "--k-token", 20)

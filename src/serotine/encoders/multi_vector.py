@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serotine.coverage import TextCoverage
 from serotine.encoders.tokenizer_errors import tokenizer_errors
-from serotine.errors import EncoderError, PackageNameWarning, ZeroShotWarning, missing_extra, reason
+from serotine.errors import EncoderError, PackageNameWarning, ZeroShotWarning, missing_extra, reason, wrong_type
 from serotine.text_encoder import AnyEncoder, TextEncoder
 from serotine.wording import local_fix
 
@@ -40,6 +40,7 @@ def as_text_encoder(encoder: AnyEncoder) -> TextEncoder:
 
     Raises:
         EncoderError: no encoder has that name, or it cannot be loaded.
+        TypeError: it is neither an encoder nor a name.
     """
     if isinstance(encoder, (str, Path)):
         from serotine.encoders import Encoder
@@ -48,6 +49,8 @@ def as_text_encoder(encoder: AnyEncoder) -> TextEncoder:
     # Recognized by its module's name: importing the library to use isinstance would take seconds.
     if any(base.__module__.startswith(_MODULE) for base in type(encoder).__mro__):
         return MultiVectorAdapter(cast("MultiVectorEncoder", encoder))
+    if not hasattr(encoder, "encode_queries"):
+        raise wrong_type("encoder", "an encoder such as serotine.Encoder, or the name of one", encoder)
     return cast(TextEncoder, encoder)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.coverage import warn_about_texts
-from serotine.errors import missing_extra, wrong_type
+from serotine.errors import check_flags, missing_extra, wrong_type
 from serotine.index import TextEncoder, encode_queries
 from serotine.integrations import duckdb_extension
 from serotine.integrations.arrow_vectors import is_blob, packed_column, sql_type, with_offsets
@@ -104,6 +104,8 @@ def register(
     """
     if not isinstance(con, duckdb.DuckDBPyConnection):
         raise wrong_type("con", "a connection, such as duckdb.connect()", con)
+    if extension is not None:
+        check_flags(extension=extension)
     loaded, blobs = chosen_format(encoder, dim, dtype)
     functions = _functions(loaded, blobs)
     reason = duckdb_extension.load(con) if extension is not False else "not wanted"

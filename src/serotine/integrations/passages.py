@@ -22,11 +22,16 @@ def open_index(index: Index | str | Path) -> Index:
 
 
 def load_encoder(encoder: TextEncoder | str | Path | None, options: Mapping[str, Any] | None = None) -> TextEncoder:
-    """Return an encoder, or load `serotine.Encoder` by name with these options; None loads its default."""
-    if encoder is not None and not isinstance(encoder, (str, Path)):
-        return encoder
-    from serotine.encoders import Encoder
+    """Return an encoder, or load `serotine.Encoder` by name with these options; None loads its default.
 
+    Raises:
+        EncoderError: no encoder has that name, or it cannot be loaded.
+        TypeError: it is neither an encoder nor a name.
+    """
+    from serotine.encoders import Encoder, as_text_encoder
+
+    if encoder is not None and not isinstance(encoder, (str, Path)):
+        return as_text_encoder(encoder)
     return Encoder(encoder, **(options or {}))
 
 

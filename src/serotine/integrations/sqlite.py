@@ -140,7 +140,10 @@ def maxsim_topk(
         raise wrong_type("k", "an int of at least 1", k)
     if k < 1:
         raise invalid("k", "at least 1", k)
-    floats = np.ascontiguousarray(query, dtype=np.float32)
+    try:
+        floats = np.ascontiguousarray(query, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise wrong_type("query", "floats of shape (tokens, dim)", query) from None
     if floats.ndim != 2 or floats.shape[1] == 0:
         raise ValueError(f"query: must have shape (tokens, dim), got {floats.shape}")
     blobs = BlobFormat(dtype, floats.shape[1])

@@ -59,3 +59,12 @@ def test_the_speed_on_ragged_documents_is_the_quotient_of_the_table() -> None:
     )
     page = (ROOT / "docs/kernels.md").read_text("utf-8")
     assert f"{fp32} times in fp32, {fp16} in fp16, {bf16} in bf16 and {int8} in int8" in page
+
+
+def test_the_tests_that_developers_are_shown_exist() -> None:
+    page = (ROOT / "docs/development/README.md").read_text("utf-8")
+    commands = re.findall(r"pytest (?:-m '' )?(tests/\w+\.py)(?: -k (\w+))?", page)
+    assert len(commands) >= 4
+    for file, part in commands:
+        tests = re.findall(r"^def (test_\w+)", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+        assert any(part in test for test in tests), (file, part)

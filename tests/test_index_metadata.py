@@ -281,3 +281,24 @@ def test_metadata_at_the_limit_of_nesting_can_be_filtered_and_deeper_ones_are_re
         assert index.ids(where={"year": 2}) == ["c"]
         assert index.ids(where={"not": {"year": 2}}) == ["a"]
         assert index.verify().documents == 2
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a": "x" * 1_048_576}, {f"field {i}": i for i in range(100_000)}, {"a": [list(range(1000))] * 1100}],
+)
+def test_metadata_have_a_limit(index: Index, metadata: dict[str, Any]) -> None:
+    message = r"metadata\[0\]: must have at most 1,048,576 characters, got "
+    with pytest.raises(ValueError, match=message):
+        index.add(["d"], ["bat"], metadata=[metadata])
+    with pytest.raises(ValueError, match=message):
+        index.update_metadata(["a"], [metadata])
+    assert len(index) == len(WORDS)
+
+
+def test_merged_metadata_have_the_same_limit(index: Index) -> None:
+    index.update_metadata(["a"], [{"x": "x" * 1_000_000}])
+    with pytest.raises(ValueError, match=r"metadata\[0\]: with the fields that 'a' has, must have at most 1,048,576"):
+        index.update_metadata(["a"], [{"y": "y" * 100_000}])
+    index.update_metadata(["a"], [{"y": "y" * 100_000}], replace=True)
+    assert index["a"].metadata == {"y": "y" * 100_000}

@@ -402,3 +402,11 @@ def test_a_notebook_of_too_many_values_is_refused(tmp_path: Path) -> None:
     content = b'{"cells": [' + b"[]," * 60 + b"[]]}"
     (skipped,) = ingest(tmp_path, "a.ipynb", content, ReadingLimits(values=50)).skipped
     assert "more than 50 values" in skipped.reason
+
+
+def test_a_row_with_large_metadata_is_skipped(tmp_path: Path) -> None:
+    rows = [{"_id": "large", "text": "bat", "notes": "x" * 1_000_000}, {"_id": "small", "text": "owl", "notes": "x"}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    report = ingest(tmp_path, "a.jsonl", content, ReadingLimits())
+    assert (report.added, report.skipped_rows.count) == (1, 1)
+    assert "metadata of 'large': must have at most 917,504 characters, got 1,000,005" in str(report)

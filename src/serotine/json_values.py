@@ -29,7 +29,7 @@ import numpy as np
 
 from serotine.errors import reason, shown
 from serotine.nesting import MAX_DEPTH
-from serotine.texts import is_text
+from serotine.texts import MAX_METADATA_CHARACTERS, is_text
 
 _AS_THEY_ARE = frozenset({bool, type(None)})
 # Python writes integers of at most 4,300 digits.
@@ -63,6 +63,16 @@ def characters(value: object) -> int:
     if isinstance(value, Mapping):
         return sum(map(characters, value)) + sum(map(characters, value.values()))
     return sum(map(characters, value)) if isinstance(value, (list, tuple)) else 1
+
+
+def metadata_problem(value: Mapping[str, Any], limit: int = MAX_METADATA_CHARACTERS) -> str:
+    """Return what is wrong where the metadata of a document have too many characters, or ""."""
+    size = characters(value)
+    if size <= limit:
+        return ""
+    return (
+        f"must have at most {limit:,} characters, got {size:,}; make what is long a part of the text, or leave it out"
+    )
 
 
 def json_value(value: object, place: str) -> Any:

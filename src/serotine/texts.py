@@ -13,6 +13,9 @@ MAX_TEXT_CHARACTERS = 8 << 20
 # Of an id, in UTF-8. Paths, which ids of files begin with, have at most 4,096.
 MAX_ID_BYTES = 1 << 16
 
+# Of the metadata of a document, the names of fields included: every filter on a field that is not declared reads them.
+MAX_METADATA_CHARACTERS = 1 << 20
+
 
 def is_text(value: str) -> bool:
     """Return whether UTF-8 can encode `value`; a Python string may contain lone surrogates, which it cannot."""

@@ -22,7 +22,7 @@ from serotine.errors import (
 )
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
-from serotine.json_values import json_value
+from serotine.json_values import json_value, metadata_problem
 from serotine.texts import (
     MAX_ID_BYTES,
     MAX_QUERY_CHARACTERS,
@@ -264,6 +264,8 @@ def json_metadata(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if not isinstance(value, dict):
             raise wrong_type(f"metadata[{i}]", "a dict", value, fix="use {} for a document without metadata")
         objects.append(json_value(value, f"metadata[{i}]"))
+        if problem := metadata_problem(objects[i]):
+            raise ValueError(f"metadata[{i}]: {problem}")
     return objects
 
 

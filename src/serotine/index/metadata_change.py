@@ -8,6 +8,7 @@ from typing import Any
 
 from serotine.cutting import PASSAGE_FIELDS
 from serotine.index.store import Row, passage_origin
+from serotine.json_values import metadata_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +46,6 @@ class MetadataChange:
                         "is, and cannot change; leave it out"
                     )
             changed.update({name: row.metadata[name] for name in names if name in row.metadata})
+        if problem := metadata_problem(changed):
+            raise ValueError(f"metadata[{self.position}]: with the fields that {row.id!r} has, {problem}")
         return changed

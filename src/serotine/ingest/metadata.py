@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, shown_id
 from serotine.index import check_metadata
-from serotine.json_values import json_value
+from serotine.json_values import json_value, metadata_problem
+from serotine.texts import MAX_ID_BYTES, MAX_METADATA_CHARACTERS
 from serotine.wording import worded
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 # Python also reads "1_000", which in a file is more likely a mistake. A column with gaps is one of floats in pandas.
 _INTEGER = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _MAX_SHOWN = 60
+# The index adds to those of a passage the id of its document, and the file the document's own.
+_MAX_CHARACTERS = MAX_METADATA_CHARACTERS - 2 * MAX_ID_BYTES
 
 
 def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[str, Any]:
@@ -38,6 +41,8 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
         metadata: dict[str, Any] = json_value(document.metadata, f"metadata of {shown_id(document.id)}")
     except (TypeError, ValueError) as error:
         raise InputFileError(f"{document.origin}: {error}") from None
+    if problem := metadata_problem(metadata, _MAX_CHARACTERS):
+        raise InputFileError(f"{document.origin}: metadata of {shown_id(document.id)}: {problem}")
     for name, kind in filterable.items():
         value = metadata.get(name)
         try:

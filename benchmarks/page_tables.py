@@ -413,11 +413,13 @@ def min_score(results: Any) -> Iterator[str]:
 def shards(results: Any) -> Iterator[str]:
     """Latency of simulated shards."""
     service, collection = results["service"], results["collection"]
+    load = results["load_average_before"]
+    busy = f", while other programs ran (load average {load:.1f})" if load >= 1 else ""
     yield (
         f"Measured: {service['samples']:,} searches of {collection['shards']} shards with {collection['documents']:,} "
-        f"documents in all: p50 {service['p50_ms']:.2f} ms, p99 {service['p99_ms']:.2f} ms, slowest "
-        f"{service['max_ms']:.2f} ms of processor time, while other programs ran (load average "
-        f"{results['load_average_before']:.1f}). No simulated shard is slower than the slowest of the "
+        f"documents of {collection['name']} in all, {collection['dim']} dimensions: "
+        f"p50 {service['p50_ms']:.2f} ms, p99 {service['p99_ms']:.2f} ms, slowest "
+        f"{service['max_ms']:.2f} ms of processor time{busy}. No simulated shard is slower than the slowest of the "
         f"{service['samples'] // collection['queries']} times of its query, but for its queue and its condition.\n"
     )
     modes = {(1, False): "1 replica", (2, False): "2 replicas", (2, True): "2, hedged"}

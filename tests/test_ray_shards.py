@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from serotine.distributed import cluster_room, ray_shards
+from serotine.distributed.manifest import ShardManifest, ShardRecord
 from serotine.distributed.ray_library import connected_ray, processors_each
 from serotine.distributed.ray_shards import RayShards
+from serotine.distributed.ray_writers import RayWriters
 from serotine.distributed.shard_server import NotReady
 from serotine.distributed.snapshot_cache import ShardSource
 from serotine.errors import SerotineError, ShardUnavailableError, WaitingForClusterWarning
+from serotine.index import Settings
 
 
 class RayError(Exception):
@@ -62,11 +65,20 @@ class FakeRay:
         self.states: list[str] = []
         self.retired: list[tuple[int, str, str]] = []
         self.pool = ThreadPoolExecutor(16)
+        self.killed: list[int] = []
         self.machines = 1
         self.free = 100.0
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": machine < self.machines, "Resources": {"CPU": 100.0}} for machine in range(2)]
+        return [
+            {
+                "Alive": machine < self.machines,
+                "Resources": {"CPU": 100.0},
+                "NodeID": f"node{machine}",
+                "NodeManagerHostname": f"machine{machine}",
+            }
+            for machine in range(2)
+        ]
 
     def available_resources(self) -> dict[str, float]:
         return {"CPU": self.free}
@@ -89,7 +101,13 @@ class FakeRay:
         def retire(state: str, newest: str) -> None:
             self.retired.append((number, state, newest))
 
-        methods = {"call": call, "ready": ready, "retire": retire}
+        def begin(_: str) -> Future[Any]:
+            return self.pool.submit(lambda: self.behaviors[number]())
+
+        def node() -> Future[Any]:
+            return self.pool.submit(lambda: self.behaviors[number]() and "node0")
+
+        methods = {"call": call, "ready": ready, "retire": retire, "begin": begin, "node": node}
         return SimpleNamespace(
             number=number, **{name: SimpleNamespace(remote=method) for name, method in methods.items()}
         )
@@ -101,6 +119,13 @@ class FakeRay:
         done, _ = wait(references, timeout=timeout, return_when=FIRST_COMPLETED)
         first = [reference for reference in references if reference in done][:1]
         return first, [reference for reference in references if reference not in first]
+
+    util = SimpleNamespace(
+        scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node_id, soft: node_id)
+    )
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor.number)
 
     def get(self, reference: Future[Any]) -> Any:
         return reference.result()
@@ -207,6 +232,45 @@ def test_opening_waits_for_room_says_so_and_ends(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ShardUnavailableError, match="no machine of the Ray cluster is alive"):
         place.wait_until_ready(60.0)
     assert time.monotonic() < started + 5
+    forever.set()
+
+
+def writers(ray: FakeRay, place: RayShards, timeout: float) -> RayWriters:
+    records = tuple(ShardRecord("20261130-000000-000000", 1) for _ in range(place.count))
+    return RayWriters(ray, place, "file:///collection", ShardManifest(Settings(4), records), None, timeout)
+
+
+def test_writers_start_together_and_one_that_cannot_begin_is_not_taken_for_lost_changes() -> None:
+    both = threading.Barrier(2)
+
+    def begin(answer: NotReady | None) -> Any:
+        both.wait(10)
+        return answer
+
+    ray = FakeRay([lambda: 1, lambda: 1, lambda: begin(None), lambda: begin(NotReady("no bucket")), lambda: None])
+    ray.behaviors.append(lambda: None)
+    all_writers = writers(ray, shards(ray, 2), 10.0)
+    with pytest.raises(ShardUnavailableError, match=r"collection: shard 1 of 2: no bucket$"):
+        all_writers._begin([0, 1])
+    assert ray.killed == [3]
+    all_writers._begin([1])
+    assert ray.started == 5
+
+
+def test_a_change_where_no_machine_is_alive_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_room, "_CHECK_SECONDS", 0.02)
+    forever = threading.Event()
+    ray = FakeRay([lambda: forever.wait(30)])
+    place = shards(ray, 1)
+    ray.machines = 0
+    started = time.monotonic()
+    advice = "no machine of the Ray cluster is alive; start Ray, and open the index again$"
+    with pytest.raises(ShardUnavailableError, match=f"collection: shard 0 of 1: {advice}"):
+        writers(ray, place, 600.0)._begin([0])
+    assert time.monotonic() < started + 5
+    ray.machines = 1
+    with pytest.raises(ShardUnavailableError, match=r"shard 0 of 1: none of its processes answers$"):
+        writers(ray, place, 0.1)._begin([0])
     forever.set()
 
 

@@ -14,6 +14,8 @@ from serotine.issued_warnings import issue_warning
 # Ray queues in silence what has no room: after so many seconds a warning says what is waited for.
 _QUIET_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
+# What to do where no machine is alive.
+RESTART = "start Ray, and open the index again"
 # How the options of tasks name what machines have.
 _OPTIONS = {"num_cpus": "CPU", "num_gpus": "GPU"}
 

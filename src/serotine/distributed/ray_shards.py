@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from serotine.distributed.cluster_room import ClusterRoom
+from serotine.distributed.cluster_room import RESTART, ClusterRoom
 from serotine.distributed.replica import CONCURRENCY, Replica, Serving
 from serotine.distributed.shard_server import NotReady, ShardServer
 from serotine.distributed.snapshot_cache import ShardSource
@@ -286,7 +286,7 @@ class RayShards:
     def _restarting(self, serving: Serving) -> tuple[str, str]:
         """Return why no replica of a shard is in service, and what to do if that is not to wait for its start."""
         if not self.room.has_machine():
-            return self.room.shortage(), "start Ray, and open the index again"
+            return self.room.shortage(), RESTART
         seconds = min(replica.seconds_out_of_service() for replica in serving.replicas)
         if seconds < _RESTART_SECONDS or not (shortage := self.room.shortage()):
             return "starting again", ""

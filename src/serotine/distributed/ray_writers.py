@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from serotine.distributed.cluster_room import RESTART
 from serotine.distributed.manifest import ShardManifest, ShardRecord, read_manifest, repository_url, write_manifest
 from serotine.distributed.ray_shards import RayShards, ended_because
 from serotine.distributed.replica import CONCURRENCY, Replica, Serving
@@ -271,17 +272,15 @@ class RayWriters:
                 why = ended_because(error)
             else:
                 return node
-        raise self._named(shard, ShardUnavailableError(self._shards.room.shortage() or why))
+        raise self._waited(shard, why)
 
     def _answer(self, shard: int, method: str, *arguments: Any) -> Any:
         return self._result(shard, getattr(self._writers[shard][2].actor, method).remote(*arguments))
 
     def _result(self, shard: int, reference: Any) -> Any:
-        room = self._shards.room
         try:
-            if room.wait([reference], time.monotonic() + self._timeout) is None:
-                late = f"no answer within {self._timeout:g} seconds" if room.has_machine() else room.shortage()
-                raise self._named(shard, ShardUnavailableError(late))
+            if self._shards.room.wait([reference], time.monotonic() + self._timeout) is None:
+                raise self._waited(shard, f"no answer within {self._timeout:g} seconds")
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
@@ -344,6 +343,12 @@ class RayWriters:
         kind = type(error) if isinstance(error, SerotineError) else SerotineError
         more = f"; {rest}" if rest else ""
         return kind(f"{self._shards.place}: shard {shard} of {self.count:,}: {reason(error)}{more}")
+
+    def _waited(self, shard: int, why: str) -> SerotineError:
+        """Return the error of a process that was waited for in vain."""
+        room = self._shards.room
+        shortage = room.shortage()
+        return self._named(shard, ShardUnavailableError(shortage or why), "" if room.has_machine() else RESTART)
 
     def _lost(self, shard: int, why: str) -> ShardUnavailableError:
         return ShardUnavailableError(

@@ -1,4 +1,4 @@
-"""FIFOs, folders, sockets and symlinks in place of the files of an index: refused at once, and named."""
+"""FIFOs, folders, sockets and symlinks in place of the files of an index, or nothing: refused at once, and named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +208,36 @@ def test_an_indexed_folder(tmp_path: Path) -> None:
         os.mkfifo(folder / ".gitignore")
         with pytest.raises(InputFileError, match=r"gitignore: cannot be read \(not a regular file\)"):
             update(index, [folder])
+
+
+REMOVALS = {
+    "segments": lambda path: shutil.rmtree(path / SEGMENT_FOLDER),
+    "segments are a file": lambda path: (shutil.rmtree(path / SEGMENT_FOLDER), (path / SEGMENT_FOLDER).touch()),
+    "catalog": lambda path: (path / "catalog.sqlite").unlink(),
+    "index": lambda path: shutil.rmtree(path),
+    "index is a file": lambda path: (shutil.rmtree(path), path.touch()),
+}
+CHANGES: dict[str, Callable[[Index], object]] = {
+    "add": lambda index: index.add(["new"], vectors=[np.eye(2)]),
+    "upsert": lambda index: index.add(["a"], vectors=[np.eye(2)], upsert=True),
+    "delete": lambda index: index.delete(["a"]),
+    "compact": lambda index: index.compact(),
+    "verify": lambda index: index.verify(),
+    "snapshot": lambda index: index.snapshot(index.path.parent / "copy"),
+    "repository": lambda index: index.snapshot((index.path.parent / "repository").as_uri()),
+}
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_removed_under_a_writer_is_named(tmp_path: Path, removal: str, change: str) -> None:
+    with Index.create(tmp_path / "x", dim=2) as index:
+        index.add(["a", "b"], vectors=[np.eye(2)] * 2)
+        REMOVALS[removal](index.path)
+        if change == "delete" and "segments" in removal:
+            # The catalog alone says what is deleted.
+            CHANGES[change](index)
+            return
+        with pytest.raises(SerotineError) as refused:
+            CHANGES[change](index)
+        assert str(index.path) in str(refused.value)

@@ -111,7 +111,7 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
                 break
             except NotRegularError as error:
                 raise index_damaged(f"{error.filename}: not a regular file") from None
-            except FileNotFoundError as error:
+            except (FileNotFoundError, NotADirectoryError) as error:
                 if catalog.version() == version:
                     raise index_damaged(f"{error.filename}: the file is missing") from None
                 # A writer has committed since, and removed files that it merged: copy the newer state.

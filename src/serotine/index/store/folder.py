@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serotine.errors import IndexExistsError, wrong_type
+from serotine.errors import IndexExistsError, index_damaged, wrong_type
 from serotine.files import POSIX_FILES, named_errors
 from serotine.index.files import CHECKPOINT_FILE, FILE_NAME, SEGMENT_FOLDER, durable, new_name
 from serotine.index.store.catalog import Catalog, create_catalog
@@ -99,13 +99,20 @@ def new_file(folder: Path, kind: str) -> Path:
 
 
 def stray_files(folder: Path, catalog: Catalog) -> list[str]:
-    """Return files that the catalog does not name: a writer died between writing and committing them."""
+    """Return files that the catalog does not name: a writer died between writing and committing them.
+
+    Raises:
+        IndexDamagedError: the folder of segments is missing.
+    """
     # Listed before the catalog is read: files that a writer adds meanwhile are then in the catalog.
-    present = [
-        path.name
-        for path in (folder / SEGMENT_FOLDER).iterdir()
-        if _INDEX_FILE.fullmatch(path.name) and (path.is_symlink() or not path.is_dir())
-    ]
+    try:
+        present = [
+            path.name
+            for path in (folder / SEGMENT_FOLDER).iterdir()
+            if _INDEX_FILE.fullmatch(path.name) and (path.is_symlink() or not path.is_dir())
+        ]
+    except (FileNotFoundError, NotADirectoryError):
+        raise index_damaged(f"{folder / SEGMENT_FOLDER}: this folder of the index is missing") from None
     named = {record.name for record in catalog.files()}
     # Training resumes from its checkpoint.
     return sorted(name for name in present if name not in named and name != CHECKPOINT_FILE)

@@ -164,14 +164,14 @@ def set_aside(catalog: Path, growth: int) -> None:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
 def _mode(path: Path) -> int:
     try:
         return path.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return stat.S_IFREG
 
 

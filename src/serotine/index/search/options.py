@@ -132,8 +132,12 @@ class SearchOptions:
         if self.mode != "xtr":
             raise _needs_mode("k_token", ("xtr",), self.mode)
         if self.k_token < self.depth:
-            hits = f"k ({self.k})" if not self.offset else f"k + offset ({self.depth})"
-            raise ValueError(f"k_token: must be at least {hits}, got {self.k_token}; raise it")
+            names = (
+                worded("k + offset", http="k + offset", command="-k + --offset")
+                if self.offset
+                else worded("k", http="k", command="-k")
+            )
+            raise ValueError(f"k_token: must be at least {names} ({self.depth}), got {self.k_token}; raise it")
 
     def _validate_recall(self, recall: float) -> None:
         if not 0 < recall <= 1:

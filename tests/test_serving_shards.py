@@ -12,8 +12,10 @@ from helpers.served_shards import ENCODER, Opener, opener
 from helpers.serving_cases import DIM, TEXTS, application, create_index, expect_error
 
 from serotine.cli import main
-from serotine.distributed import owner
-from serotine.errors import PartialResultWarning
+from serotine.cli.serve import _Shards
+from serotine.distributed import ShardedIndex, owner
+from serotine.errors import PartialResultWarning, WaitingForClusterWarning
+from serotine.issued_warnings import issue_warning
 from serotine.serving import served_shards
 from serotine.wire import unpack
 
@@ -185,3 +187,15 @@ def test_ray_serve_is_for_shards_alone(tmp_path: Path, capsys: pytest.CaptureFix
     assert "--ray-serve: needs an index in shards" in capsys.readouterr().err
     assert main(["serve", str(tmp_path), "--ray", str(tmp_path), "--ray-serve"]) == 2
     assert "--ray-serve: serves indexes in shards only" in capsys.readouterr().err
+
+
+def test_what_shards_wait_for_is_a_line_when_they_are_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opening(url: str, **options: Any) -> str:
+        issue_warning(WaitingForClusterWarning(f"{url}: waiting"))
+        return f"{url} {options['replicas']} {options['start_timeout']}"
+
+    monkeypatch.setattr(ShardedIndex, "open", opening)
+    assert _Shards("wiki", None, 2, 5.0).open(None) == "wiki 2 5.0"
+    assert capsys.readouterr().err == "warning: wiki: waiting\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serotine.cli.encoder_options import warning_lines
 from serotine.errors import SerotineError, missing_extra
 
 if TYPE_CHECKING:
@@ -304,9 +305,14 @@ class _Shards:
     def open(self, encoder: TextEncoder | None) -> ShardedIndex:
         from serotine.distributed import ShardedIndex
 
-        return ShardedIndex.open(
-            self.url, address=self.address, replicas=self.replicas, start_timeout=self.start_timeout, encoder=encoder
-        )
+        with warning_lines():
+            return ShardedIndex.open(
+                self.url,
+                address=self.address,
+                replicas=self.replicas,
+                start_timeout=self.start_timeout,
+                encoder=encoder,
+            )
 
 
 def _shards_by_name(

@@ -200,6 +200,29 @@ def million(results: Any) -> Iterator[str]:
     )
 
 
+def end_to_end(results: Any) -> Iterator[str]:
+    """Seconds, memory and quality from a folder of texts to answers."""
+    collection = results["collection"]
+    yield f"{collection['documents']:,} files of {collection['name']}, {collection['queries']} queries one at a time.\n"
+    yield from table(
+        ["engine", "index, s", "first answer, s", "p50, ms", "p99, ms", "memory, MB", "index, MB", "nDCG@10", "R@100"],
+        (
+            [
+                f"{row['engine']} ({', '.join(f'{name} {version}' for name, version in row['versions'].items())})",
+                f"{row['seconds_to_index']:.1f}",
+                f"{row['seconds_to_first_answer']:.1f}",
+                f"{row['query_p50_ms']:.1f}",
+                f"{row['query_p99_ms']:.1f}",
+                f"{row['peak_bytes'] / 1e6:,.0f}",
+                f"{row['index_bytes'] / 1e6:,.1f}",
+                f"{row['nDCG@10'] * 100:.1f}",
+                f"{row['R@100'] * 100:.1f}",
+            ]
+            for row in results["engines"]
+        ),
+    )
+
+
 def serving(results: Any) -> Iterator[str]:
     """Requests per second and latency."""
     yield from table(

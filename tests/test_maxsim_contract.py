@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -181,8 +182,9 @@ def test_fork_after_the_pool_has_started() -> None:
     [
         ("SEROTINE_MAXSIM", "portable", "portable"),
         ("SEROTINE_NUM_THREADS", "3", "3"),
-        ("SEROTINE_MAXSIM", "mmx", "environment variable SEROTINE_MAXSIM"),
-        ("SEROTINE_NUM_THREADS", "many", "environment variable SEROTINE_NUM_THREADS"),
+        ("SEROTINE_MAXSIM", "mmx", "environment variable SEROTINE_MAXSIM: must be one of 'auto', "),
+        ("SEROTINE_NUM_THREADS", "many", "environment variable SEROTINE_NUM_THREADS: must be between 1 and 1024"),
+        ("SEROTINE_NUM_THREADS", "1025", "environment variable SEROTINE_NUM_THREADS: must be between 1 and 1024"),
     ],
 )
 def test_environment_variables(name: str, value: str, expected: str) -> None:
@@ -195,6 +197,27 @@ def test_environment_variables(name: str, value: str, expected: str) -> None:
         timeout=60,
     )
     assert expected in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda q: maxsim.score(maxsim.quantize(q), [q]), "query: must have shape .*two arguments.*query_scales="),
+        (lambda q: maxsim.score(q, [maxsim.quantize(q)]), r"documents\[0\]: must have .*document_scales="),
+        (
+            lambda q: maxsim.score([[1, 2], [1]], [q]),
+            r"query: must have shape \(query tokens, dim\), got parts of diff",
+        ),
+        (
+            lambda q: maxsim.top_k([q, q[:1]], q, [0, 4], k=1),
+            "queries: must have shape .* got parts of different shapes$",
+        ),
+        (lambda _: maxsim.quantize([[1], [1, 2]]), r"vectors: must have shape \(\.\.\., dim\), got parts"),
+    ],
+)
+def test_parts_of_different_shapes_are_named(call: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(np.eye(4, 8, dtype=np.float32))
 
 
 def test_quantize_is_within_half_a_scale() -> None:

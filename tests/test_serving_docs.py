@@ -81,7 +81,11 @@ def test_the_examples_are_what_a_server_answers(
     check_printed([f"# {capsys.readouterr().out.splitlines()[-1]}"], snippet.splitlines()[-1:])
 
 
-def test_hits_of_several_servers_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hits_of_several_servers_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tokens").write_text(f"read {'0' * 64}\n", "utf-8")
     texts = {"news": {"owl": "Owls hunt at night."}, "wiki": {"serotine": "The serotine is a bat that emerges late."}}
     for name, documents in texts.items():
         create_index(tmp_path / f"{name}.serotine", documents, Encoder())

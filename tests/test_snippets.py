@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import pytest
 from helpers.candidate_stores import stand_ins
 from helpers.eval_cases import write_beir
@@ -124,18 +123,6 @@ def other_systems() -> dict[str, Any]:
     return {}
 
 
-def vectors() -> dict[str, Any]:
-    rows = np.random.default_rng(0).standard_normal((2, 3, 16)).astype(np.float32)
-    ends, pairs = np.array([0, 3, 6]), np.array([0, 1])
-    return {
-        "packed_queries": rows.reshape(6, 16),
-        "query": rows[0], "first": rows[0], "second": rows[1], "packed": rows.reshape(6, 16), "offsets": ends,
-        "queries": rows, "documents": np.stack([rows, rows]), "mask": np.array([True, False]), "q_offsets": ends,
-        "query_lengths": np.array([3, 3]), "doc_lengths": np.full((2, 2), 3),
-        "pair_queries": pairs, "pair_documents": pairs,
-    }  # fmt: skip
-
-
 def results() -> dict[str, Any]:
     small_collection()
     assert main(["eval", "--model", "default", "--bm25", "examples/cranfield", "-o", "results"]) == 0
@@ -147,7 +134,6 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
     "docs/evaluation.md": small_collection,
     "docs/ingest.md": manuals,
     "docs/integrations.md": closed_wiki,
-    "docs/kernels.md": vectors,
     "docs/migrating.md": other_systems,
     "docs/rerank-candidates.md": stand_ins,
     "docs/reports.md": results,

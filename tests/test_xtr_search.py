@@ -188,6 +188,7 @@ def test_bad_options_are_one_line(index: Index, options: dict[str, Any], message
         ({"weights": 3, "mode": "hybrid"}, "weights: must be two numbers of at least 0, not both 0, got 3"),
         ({"weights": ("a", 1), "mode": "hybrid"}, "weights: must be a number, got str"),
         ({"weights": (float("nan"), 1), "mode": "hybrid"}, "weights: must be finite, got nan"),
+        ({"weights": (10**400, 1), "mode": "hybrid"}, "weights: must be finite, got 1000"),
         ({"weights": (0, 0), "mode": "hybrid"}, "weights: must be two numbers of at least 0, not both 0, got (0, 0)"),
     ],
 )

@@ -69,10 +69,4 @@ class Client:
 
 def stand_ins() -> dict[str, Any]:
     """Return the names that the guide assumes."""
-    texts = {
-        "bat": "The serotine is a bat that emerges late.",
-        "owl": "Owls hunt at night, without a sound.",
-        "train": "Which is late: the train or the bus? A train that is late is late.",
-        "bike": "A bicycle stays upright because it steers into the fall.",
-    }
-    return {"connection": Connection(), "client": Client(), "texts": texts, "embed": embed}
+    return {"connection": Connection(), "client": Client(), "embed": embed}

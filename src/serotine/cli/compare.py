@@ -156,6 +156,10 @@ def _bench(file: Path) -> dict[str, Any]:
     return result
 
 
+def _probability(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def _show(comparison: Comparison, *, to_stderr: bool) -> None:
     """Print means, tests and the largest changes."""
     from rich.console import Console
@@ -183,8 +187,8 @@ def _show(comparison: Comparison, *, to_stderr: bool) -> None:
             str(pair.wins),
             str(pair.ties),
             str(pair.losses),
-            f"{pair.p:.4f}",
-            f"{pair.p_corrected:.4f}",
+            _probability(pair.p),
+            _probability(pair.p_corrected),
         )
     console.print(f"Mean {comparison.metric}, in percent")
     console.print(means)

@@ -27,11 +27,10 @@ class Result:
         record: the settings that make figures comparable: retrieval depth, exact or approximate, dtype, query length,
             marker position, rule for identical ids, versions, seconds.
 
-    >>> from pathlib import Path
     >>> from serotine.evaluation import Result
     >>> result = Result("bm25", "toy", "test", {"RR": 1.0}, {"q": {"RR": 1.0}}, {"q": {"d": 2.5}}, {})
-    >>> result.save(Path("results"))
-    >>> Result.load(Path("results/toy.json")) == result
+    >>> result.save("results")
+    >>> Result.load("results/toy.json") == result
     True
     """
 
@@ -43,8 +42,9 @@ class Result:
     run: Run
     record: dict[str, Any]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write `<collection>.trec`, then `<collection>.json`, to `folder`; the JSON file completes the result."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # Never leave the figures of an older result beside a newer run.
         (folder / f"{self.collection}.json").unlink(missing_ok=True)
@@ -55,12 +55,13 @@ class Result:
         write_atomically(folder / f"{self.collection}.json", f"{text}\n")
 
     @classmethod
-    def load(cls, file: Path) -> Result:
+    def load(cls, file: str | Path) -> Result:
         """Read what `save` wrote, from the path of the JSON file.
 
         Raises:
             InputFileError: a file is missing or not a result.
         """
+        file = Path(file)
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -58,9 +58,25 @@ def dtype_code(array: NDArray[Any], name: str) -> int:
     )
 
 
+def one_array(value: object, name: str, shape: str) -> NDArray[Any]:
+    """Return `value` as an array, or raise ValueError that names the argument and the shape it must have."""
+    try:
+        return np.asarray(value)
+    # NumPy names neither.
+    except ValueError:
+        fix = ""
+        if isinstance(value, tuple) and len(value) == 2:
+            fix = f"; pass what quantize returns as two arguments: the codes, and {_scales_name(name)}="
+        raise ValueError(f"{name}: must have shape {shape}, got parts of different shapes{fix}") from None
+
+
+def _scales_name(name: str) -> str:
+    return "query_scales" if name.startswith("quer") else "document_scales"
+
+
 def vectors(value: object, name: str, shape: str, rank: int) -> NDArray[Any]:
     """Return `value` as a contiguous array of token vectors of the given rank, copied only where necessary."""
-    array = np.asarray(value)
+    array = one_array(value, name, shape)
     if array.ndim != rank:
         raise ValueError(f"{name}: must have shape {shape}, got {array.shape}")
     if array.shape[-1] == 0:
@@ -71,7 +87,7 @@ def vectors(value: object, name: str, shape: str, rank: int) -> NDArray[Any]:
 def matrix(array: NDArray[Any], name: str, scales: object) -> tuple[NDArray[Any], int, NDArray[np.float32] | None]:
     """Return validated vectors as (rows, dim), with their dtype's code and their scales as (rows,)."""
     code = dtype_code(array, name)
-    scales_name = "query_scales" if name.startswith("quer") else "document_scales"
+    scales_name = _scales_name(name)
     rows = array.reshape(-1, array.shape[-1])
     if code == BF16:
         rows = rows.view(np.uint16)

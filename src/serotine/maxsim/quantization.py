@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.maxsim import contract
+
 
 def quantize(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Round token vectors to int8, one scale per token: ``codes * scales[..., None]`` is within scale / 2 of them.
@@ -26,7 +28,7 @@ def quantize(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDAr
     >>> scales.round(4)
     array([0.0079, 0.0157], dtype=float32)
     """
-    floats = np.asarray(vectors, dtype=np.float32)
+    floats = contract.one_array(vectors, "vectors", "(..., dim)").astype(np.float32, copy=False)
     if not np.isfinite(floats).all():
         raise ValueError("vectors: must be finite, got NaN or infinity")
     scales = (np.abs(floats).max(axis=-1, initial=0.0) / 127.0).astype(np.float32)

@@ -101,12 +101,12 @@ def apply_environment() -> None:
     """Apply ``SEROTINE_MAXSIM`` and ``SEROTINE_NUM_THREADS``; called once at import."""
     name = os.environ.get("SEROTINE_MAXSIM")
     if name:
-        try:
-            use(name)
-        except ValueError as error:
-            raise ValueError(f"environment variable SEROTINE_MAXSIM: {error}") from None
+        paths = ["auto", *_core.supported()]
+        if name not in paths:
+            raise not_one_of("environment variable SEROTINE_MAXSIM", paths, name)
+        use(name)
     threads = os.environ.get("SEROTINE_NUM_THREADS")
     if threads:
-        if not threads.isdigit():
-            raise invalid("environment variable SEROTINE_NUM_THREADS", "a number", threads)
+        if not threads.isdecimal() or not 1 <= int(threads) <= 1024:
+            raise invalid("environment variable SEROTINE_NUM_THREADS", "between 1 and 1024", threads)
         set_num_threads(int(threads))

@@ -142,11 +142,10 @@ def top_k(
         raise wrong_type("k", "an int of at least 1", k)
     if k < 1:
         raise invalid("k", "at least 1", k)
-    array = np.asarray(queries)
+    shape = "(queries, query tokens, dim) or (query tokens, dim)"
+    array = contract.one_array(queries, "queries", shape)
     single = array.ndim == 2
-    array = contract.vectors(
-        array[None] if single else array, "queries", "(queries, query tokens, dim) or (query tokens, dim)", 3
-    )
+    array = contract.vectors(array[None] if single else array, "queries", shape, 3)
     scales = None if query_scales is None else np.asarray(query_scales).reshape(array.shape[:-1])
     lengths = np.full(array.shape[0], array.shape[1], dtype=np.int64)
     q = Tokens(

@@ -168,18 +168,18 @@ def compare(
     )
 
 
-def load_results(folder: Path) -> list[Result]:
+def load_results(folder: str | Path) -> list[Result]:
     """Load every result in a folder, by collection.
 
     Raises:
         InputFileError: there is no result, or one is damaged.
 
-    >>> from pathlib import Path
     >>> from serotine.evaluation import Result, load_results
-    >>> Result("bm25", "toy", "test", {"RR": 1.0}, {"q": {"RR": 1.0}}, {}, {}).save(Path("bm25"))
-    >>> [result.system for result in load_results(Path("bm25"))]
+    >>> Result("bm25", "toy", "test", {"RR": 1.0}, {"q": {"RR": 1.0}}, {}, {}).save("bm25")
+    >>> [result.system for result in load_results("bm25")]
     ['bm25']
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise InputFileError(f"{folder}: no such folder; pass a folder written by `serotine eval`")
     # A result is a pair of files; the folder may contain other JSON files.
@@ -192,7 +192,7 @@ def load_results(folder: Path) -> list[Result]:
 def _by_system(systems: Sequence[str | Path | Result]) -> dict[str, dict[str, Result]]:
     """Return results by system and collection."""
     named_results: list[tuple[str, Result]] = []
-    folders = [load_results(Path(entry)) if isinstance(entry, (str, Path)) else [] for entry in systems]
+    folders = [load_results(entry) if isinstance(entry, (str, Path)) else [] for entry in systems]
     folder_names = [{result.system for result in folder} for folder in folders if folder]
     for entry, folder in zip(systems, folders, strict=True):
         if isinstance(entry, Result):

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _MAX_HEATMAPS = 2
 
 
-def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+def write_report(
+    comparison: Comparison, file: str | Path, *, benches: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Write the report of a comparison.
 
     Args:
@@ -38,11 +40,11 @@ def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Ma
     >>> results = [
     ...     Result(name, "toy", "test", {"RR": x}, {"q": {"RR": x}}, {}, {}) for name, x in (("a", 0.5), ("b", 1.0))
     ... ]
-    >>> write_report(compare(results, metric="RR"), Path("report.html"))
+    >>> write_report(compare(results, metric="RR"), "report.html")
     >>> Path("report.html").read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
-    write_atomically(file, render(comparison, benches or {}))
+    write_atomically(Path(file), render(comparison, benches or {}))
 
 
 def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> str:

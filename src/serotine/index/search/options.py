@@ -200,6 +200,10 @@ def _count(name: str, value: object, lowest: int = 1) -> int:
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise wrong_type(name, "a number", value)
-    if not np.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
         raise invalid(name, "finite", value)
-    return float(value)
+    return number

@@ -129,6 +129,14 @@ def test_a_symlink_in_place_of_the_segments(path: Path, tmp_path: Path) -> None:
             Index.open(path, read_only=read_only)
 
 
+def test_a_file_in_place_of_the_segments(path: Path, tmp_path: Path) -> None:
+    (path / SEGMENT_FOLDER).rename(tmp_path / "elsewhere")
+    (path / SEGMENT_FOLDER).write_bytes(b"")
+    for read_only, message in ((True, "the file is missing"), (False, "must be a folder, got a file")):
+        with pytest.raises(IndexDamagedError, match=message):
+            Index.open(path, read_only=read_only)
+
+
 @pytest.mark.parametrize("kind", ["fifo", "symlink"])
 def test_files_that_change_while_an_index_is_open(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -97,6 +97,8 @@ def test_reranking_scores_the_named_documents_only() -> None:
     data = task.dataset["default"]["test"]
     options = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
     encoder = WordEncoder()
+    with pytest.raises(ValueError, match="candidates: cannot be used with exact"):
+        IndexSearch(encoder, exact=True, candidates=10)
     search = IndexSearch(encoder)
     with pytest.raises(SerotineError, match=r"call index\(\) before search\(\)"):
         search.search(data["queries"], top_k=10, num_proc=None, **options)

@@ -23,7 +23,7 @@ import numpy as np
 from serotine import maxsim
 from serotine.encoders import Encoder
 from serotine.errors import SerotineError, missing_extra
-from serotine.index import Index
+from serotine.index import Index, SearchOptions
 from serotine.issued_warnings import muted_warnings
 
 try:
@@ -96,6 +96,9 @@ class IndexSearch:
         candidates: how many documents are scored over their codes, as in `Index.search`.
         name: its name in MTEB's results, "organization/model"; derived from the encoder's name unless given.
         options: for `Index.create`: `nbits`, `keep_vectors`, `centroids`.
+
+    Raises:
+        ValueError: `candidates` is less than 1, or given with `exact`.
     """
 
     def __init__(
@@ -108,6 +111,8 @@ class IndexSearch:
         name: str | None = None,
         **options: Any,
     ) -> None:
+        # Before hours of encoding.
+        SearchOptions(exact=exact, candidates=candidates)
         self.encoder = Encoder(encoder) if isinstance(encoder, str) else encoder
         self._folder = None if folder is None else Path(folder)
         self._exact, self._candidates, self._options = exact, candidates, options

@@ -168,7 +168,7 @@ class ArraysFile:
             with open_regular(path, follow=False) as file:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise index_damaged(f"{path}: the file is missing") from None
         except NotRegularError:
             raise index_damaged(f"{path}: not a regular file") from None

@@ -111,8 +111,10 @@ def stray_files(folder: Path, catalog: Catalog) -> list[str]:
             for path in (folder / SEGMENT_FOLDER).iterdir()
             if _INDEX_FILE.fullmatch(path.name) and (path.is_symlink() or not path.is_dir())
         ]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise index_damaged(f"{folder / SEGMENT_FOLDER}: this folder of the index is missing") from None
+    except NotADirectoryError:
+        raise index_damaged(f"{folder / SEGMENT_FOLDER}: must be a folder, got a file") from None
     named = {record.name for record in catalog.files()}
     # Training resumes from its checkpoint.
     return sorted(name for name in present if name not in named and name != CHECKPOINT_FILE)

@@ -42,14 +42,15 @@ async def slow_application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-LARGE = 30_000_000
+# More bytes than the buffers of sockets hold, and as many as the system's send buffer does.
+LARGE, BUFFERED = 30_000_000, 1_000_000
 
 
 async def large_application(scope: Any, receive: Any, send: Any) -> None:
-    """Respond with more than the buffers of sockets hold."""
-    length = str(LARGE).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
-    await send({"type": "http.response.body", "body": bytes(LARGE)})
+    """Respond with as many bytes as the path says."""
+    length = scope["path"][1:]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length.encode())]})
+    await send({"type": "http.response.body", "body": bytes(int(length))})
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def large_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def serve_with_little_patience(application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(slow_clients, "PERIOD", PERIOD)
     monkeypatch.setattr(slow_clients, "MIN_BYTES", 10)
+    monkeypatch.setattr(slow_clients, "TAKING_PERIODS", 2)
     config = uvicorn.Config(application, http=PatientProtocol, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
@@ -134,29 +136,39 @@ def test_a_client_that_is_not_slow_waits_for_its_response(port: int) -> None:
             assert response(connection).startswith(b"HTTP/1.1 200")
 
 
-def unread_response(port: int) -> socket.socket:
-    """Ask for a response of which the server must store most until it is taken."""
+def unread_response(port: int, size: int = LARGE, receive_buffer: int = 4096) -> socket.socket:
+    """Ask for a response that waits at the server until it is taken."""
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.connect(("127.0.0.1", port))
-    connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    connection.sendall(b"GET /%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % size)
     return connection
 
 
-def taken(connection: socket.socket) -> int:
+def taken(connection: socket.socket, size: int = LARGE) -> int:
     """Return how many bytes can be read until the connection ends, or the response does."""
-    size = 0
+    received = 0
     connection.settimeout(20)
     with suppress(ConnectionError):
-        while size < LARGE and (block := connection.recv(1 << 20)):
-            size += len(block)
-    return size
+        while received < size and (block := connection.recv(1 << 20)):
+            received += len(block)
+    return received
 
 
-def test_a_client_that_does_not_take_its_response_is_closed(large_port: int) -> None:
+@pytest.mark.parametrize("size", [LARGE, BUFFERED])
+def test_a_client_that_does_not_take_its_response_is_closed(large_port: int, size: int) -> None:
+    with unread_response(large_port, size) as connection:
+        time.sleep(4 * PERIOD)
+        assert taken(connection, size) < size
+
+
+def test_a_client_that_stops_near_the_end_of_its_response_is_closed(large_port: int) -> None:
     with unread_response(large_port) as connection:
-        time.sleep(3 * PERIOD)
-        assert taken(connection) < LARGE
+        received = 0
+        while received < LARGE - BUFFERED:
+            received += len(connection.recv(1 << 16))
+        time.sleep(4 * PERIOD)
+        assert received + taken(connection) < LARGE
 
 
 def test_a_client_that_takes_its_response_in_parts_gets_it_whole(large_port: int) -> None:
@@ -166,6 +178,31 @@ def test_a_client_that_takes_its_response_in_parts_gets_it_whole(large_port: int
             received += len(connection.recv(1000))
             time.sleep(PERIOD / 5)
         assert taken(connection) + received >= LARGE
+
+
+def test_a_client_whose_system_reports_rarely_gets_its_response_whole(
+    large_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At 20 kB/s, 64 KiB of the receive buffer, which a packet on localhost may have, are free after three seconds.
+    monkeypatch.setattr(slow_clients, "TAKING_PERIODS", 9)
+    with unread_response(large_port, receive_buffer=1 << 18) as connection:
+        received = 0
+        for _ in range(50):
+            received += len(connection.recv(2000))
+            time.sleep(PERIOD / 5)
+        assert taken(connection) + received >= LARGE
+
+
+@pytest.mark.parametrize("pause", [0, PERIOD])
+def test_a_client_that_takes_responses_one_after_the_other_is_not_closed(large_port: int, pause: float) -> None:
+    with unread_response(large_port, 1000) as connection:
+        for _ in range(8):
+            received = b""
+            while len(received) < 1000 or not received.endswith(bytes(1000)):
+                received += connection.recv(10_000)
+            time.sleep(pause)
+            connection.sendall(b"GET /1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert taken(connection, 1000) >= 1000
 
 
 def test_of_many_unsent_responses_the_slowest_is_dropped(large_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -18,20 +20,22 @@ if sys.platform == "linux":
     import termios
 
 if TYPE_CHECKING:
-    import socket
-
     from uvicorn.protocols.http.flow_control import FlowControl
 
     _Protocol = asyncio.Protocol
 else:
     _Protocol = AutoHTTPProtocol
 
-# Seconds in which the head of a request must arrive, and bytes of its body that must arrive, or of a response that must
-# be taken, in as many.
+# Seconds in which the head of a request must arrive, and bytes of its body that must arrive in as many.
 PERIOD = 20.0
 MIN_BYTES = 10_000
+# In as many periods, so many bytes of a response must be taken. A system announces only once a sixteenth of its receive
+# buffer is free that its program reads: megabytes have that buffer, and one period may see none of a steady reader's.
+TAKING_PERIODS = 9
 # Bytes of responses that wait for slow clients, in one process: beyond it, the slowest is closed.
 MAX_UNSENT_BYTES = 256 << 20
+# Of responses, between two looks at how much waits.
+_LOOK_BYTES = 16 << 20
 # No client is the slowest before.
 _MIN_SECONDS = 1.0
 # Seconds that a server which is stopping waits for the rest of a request.
@@ -51,10 +55,14 @@ _ENDLESS = (
 ) % (len(_ENDLESS_BODY), _ENDLESS_BODY)
 
 
+# `close` drops what waits in the system's send buffer.
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
 def _queued_bytes(connection: socket.socket) -> int:
     """Return the bytes in the system's send buffer, where it says so.
 
-    A slow client takes megabytes from there before the next are written to it.
+    It holds megabytes, and a response that is smaller waits nowhere else.
     """
     if sys.platform != "linux":
         return 0
@@ -64,11 +72,29 @@ def _queued_bytes(connection: socket.socket) -> int:
         return 0
 
 
+class _WatchedTransport:
+    """The transport of a connection; what is written to it is counted by its protocol."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: PatientProtocol) -> None:
+        self._transport, self._protocol = transport, protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, and begin to wait until the client has taken it."""
+        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._protocol.written(len(data))
+
+
 class PatientProtocol(_Protocol):
     """The HTTP protocol of uvicorn, with a limit to its patience."""
 
-    # Of this process: connections whose response waits for the client.
+    # Of this process: connections whose response may wait for the client.
     _unsent: ClassVar[set[PatientProtocol]] = set()
+    # Bytes of responses since the last look at how much waits.
+    _unseen: ClassVar[int] = 0
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     flow: FlowControl
@@ -78,6 +104,8 @@ class PatientProtocol(_Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        # That of uvicorn has stored the one given.
+        self.transport = cast("asyncio.Transport", _WatchedTransport(self.transport, self))
         # The newest request that has arrived whole.
         self._received: Any = None
         self._bytes = 0
@@ -85,9 +113,11 @@ class PatientProtocol(_Protocol):
         self._framing = 0
         self._timer: asyncio.TimerHandle | None = self.loop.call_later(PERIOD, self._check)
         self._writing: asyncio.TimerHandle | None = None
-        self._paused_at = 0.0
-        # Bytes of the response that waited then, and at the last look.
-        self._first_untaken = self._last_untaken = 0
+        # Bytes of all responses; and where the client must get to before it has stalled for too many periods.
+        self._written = self._due = 0
+        self._stalled_periods = 0
+        # When everything had been taken last, and how much that was.
+        self._waiting_since, self._taken_before = 0.0, 0
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -123,20 +153,18 @@ class PatientProtocol(_Protocol):
         self._stop_writing()
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        """Begin to wait for the client to take a response."""
-        # asyncio.Protocol has a method that does nothing.
-        super().pause_writing()
-        self._paused_at = self.loop.time()
-        self._first_untaken = self._last_untaken = self._untaken_bytes()
-        self._writing = self.loop.call_later(PERIOD, self._check_writing)
-        self._unsent.add(self)
-        self._close_slowest()
-
-    def resume_writing(self) -> None:
-        """Go on: the client has taken most of it."""
-        self._stop_writing()
-        super().resume_writing()
+    def written(self, size: int) -> None:
+        """Begin to wait, unless it does already, for the client to take a response."""
+        if self._writing is None:
+            self._waiting_since, self._taken_before = self.loop.time(), self._written
+            self._due = self._written + min(size, MIN_BYTES)
+            self._stalled_periods = 0
+            self._writing = self.loop.call_later(PERIOD, self._check_writing)
+            self._unsent.add(self)
+        self._written += size
+        PatientProtocol._unseen += size
+        if PatientProtocol._unseen >= _LOOK_BYTES:
+            self._close_slowest()
 
     def _stop_writing(self) -> None:
         self._unsent.discard(self)
@@ -146,38 +174,44 @@ class PatientProtocol(_Protocol):
 
     def _check_writing(self) -> None:
         untaken = self._untaken_bytes()
-        if self._last_untaken - untaken < MIN_BYTES:
-            self._give_up()
+        if not untaken:
+            self._stop_writing()
             return
-        self._last_untaken = untaken
+        taken = self._written - untaken
+        self._stalled_periods += 1
+        if taken >= self._due:
+            self._due = min(taken + MIN_BYTES, self._written)
+            self._stalled_periods = 0
+        if self._stalled_periods >= TAKING_PERIODS:
+            self._give_up(untaken)
+            return
         self._writing = self.loop.call_later(PERIOD, self._check_writing)
         self._close_slowest()
 
-    def _close_slowest(self) -> None:
+    @classmethod
+    def _close_slowest(cls) -> None:
+        PatientProtocol._unseen = 0
+        waiting = {other: untaken for other in cls._unsent if (untaken := other._untaken_bytes())}
         # One response has a limit of its own.
-        while len(self._unsent) > 1 and sum(map(PatientProtocol._unsent_bytes, self._unsent)) > MAX_UNSENT_BYTES:
-            latest = self.loop.time() - _MIN_SECONDS
-            slow = [other for other in self._unsent if other._paused_at <= latest]
+        while len(waiting) > 1 and sum(waiting.values()) > MAX_UNSENT_BYTES:
+            slow = [other for other in waiting if other.loop.time() - other._waiting_since >= _MIN_SECONDS]
             if not slow:
                 return
-            min(slow, key=PatientProtocol._bytes_per_second)._give_up()
-
-    def _unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size()
+            slowest = min(slow, key=lambda other: other._bytes_per_second(waiting[other]))
+            slowest._give_up(waiting.pop(slowest))
 
     def _untaken_bytes(self) -> int:
-        """Return the bytes of a response that the client has not received."""
-        return self._unsent_bytes() + _queued_bytes(self.transport.get_extra_info("socket"))
+        """Return the bytes of responses that the client has not received."""
+        return self.transport.get_write_buffer_size() + _queued_bytes(self.transport.get_extra_info("socket"))
 
-    def _bytes_per_second(self) -> float:
-        taken = self._first_untaken - self._untaken_bytes()
-        return taken / (self.loop.time() - self._paused_at)
+    def _bytes_per_second(self, untaken: int) -> float:
+        return (self._written - untaken - self._taken_before) / (self.loop.time() - self._waiting_since)
 
-    def _give_up(self) -> None:
-        unsent = self._unsent_bytes()
-        _log.warning(f"a client takes its response too slowly; closed with {unsent:,} bytes unsent")
+    def _give_up(self, untaken: int) -> None:
+        _log.warning(f"a client takes its response too slowly; closed with {untaken:,} bytes unsent")
         self._stop_writing()
-        # Closing would wait until all is sent.
+        # Closing would wait until all is sent, in this process or in the system.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     def shutdown(self) -> None:

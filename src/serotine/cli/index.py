@@ -331,7 +331,7 @@ class _Files:
         from serotine.ingest import Ingest
 
         encoder = opened.encoder
-        chunking = self.chunking.chunking(encoder, opened)
+        chunking = self.chunking.chunking(encoder, opened, self.sources)
         return Ingest(self.sources, encoder, chunking=chunking, **self.file_options.arguments())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +23,22 @@ if TYPE_CHECKING:
 def info(index: Path, json_file: str | None) -> None:
     """Describe an index: its documents, encoder, codes and size."""
     from serotine.index import Index
-    from serotine.ingest import recorded_chunking
+    from serotine.ingest import file_chunkings, recorded_chunking
 
     with Index.open(index, read_only=True) as opened:
-        stats, chunking = opened.stats(), recorded_chunking(opened)
-    values = {"path": str(index), **asdict(stats), "chunking": None if chunking is None else asdict(chunking)}
-    report(_describe(index, stats, chunking), values, json_file)
+        stats, chunking, others = opened.stats(), recorded_chunking(opened), file_chunkings(opened)
+    if chunking is not None:
+        del others[chunking]
+    values = {
+        "path": str(index),
+        **asdict(stats),
+        "chunking": None if chunking is None else asdict(chunking),
+        "other_chunkings": [{"files": files, **asdict(other)} for other, files in others.most_common()],
+    }
+    report(_describe(index, stats, chunking, others), values, json_file)
 
 
-def _describe(path: Path, stats: IndexStats, chunking: Chunking | None) -> str:
+def _describe(path: Path, stats: IndexStats, chunking: Chunking | None, others: Counter[Chunking]) -> str:
     average = stats.tokens / max(stats.documents, 1)
     lines = [
         f"{path}: {plural(stats.documents, 'document')}",
@@ -44,6 +52,8 @@ def _describe(path: Path, stats: IndexStats, chunking: Chunking | None) -> str:
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
     if chunking is not None:
         lines.append(f"  Texts     {_cut(chunking)}; new files are cut alike, unless options say otherwise.")
+    for other, files in others.most_common():
+        lines.append(f"            {plural(files, 'file')} otherwise: {_cut(other)}; later runs over them keep that.")
     if stats.unfinished:
         lines.append(_unfinished(path, stats))
     lines += [_codes(stats), _searching(stats), *_recall(stats)]

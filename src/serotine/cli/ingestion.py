@@ -45,8 +45,10 @@ class ChunkingOptions:
     whole: bool
     late: bool | None = None
 
-    def chunking(self, encoder: TextEncoder, index: Index | None = None) -> Chunking | None:
-        """Return the chunking for an encoder, of an index that exists or a new one; None where no option was given.
+    def chunking(
+        self, encoder: TextEncoder, index: Index | None = None, sources: Sequence[Path] = ()
+    ) -> Chunking | None:
+        """Return the chunking for sources of an index that exists, or of a new one; None where no option was given.
 
         Raises:
             click.UsageError: a value does not fit the encoder, or the other options.
@@ -57,10 +59,10 @@ class ChunkingOptions:
             return Chunking(None)
         if self.tokens is None and self.overlap is None and self.late is None:
             return None
-        before = previous_chunking(index, encoder)
+        before = previous_chunking(index, encoder, sources)
         late = before.late if self.late is None else self.late
         # One option of its own changes nothing else.
-        tokens = before.tokens if self.tokens is None and self.late is not None else self.tokens
+        tokens = before.tokens if self.tokens is None else self.tokens
         try:
             return Chunking.of(tokens, self.overlap, encoder, late=late)
         except ValueError as error:

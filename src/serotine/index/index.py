@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -295,13 +295,6 @@ class Index(Upkeep):
         """
         check_flags(show_progress=show_progress)
         return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
-
-    def updating(self, sources: Sequence[str], is_finished: Callable[[str], bool]) -> AbstractContextManager[None]:
-        """Mark sources as unfinished while a block updates the index from them; `serotine.ingest` calls it.
-
-        After the block, marks stay of those for which `is_finished` is not true; after an interruption, all of them.
-        """
-        return self._writer.updating(sources, is_finished)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.

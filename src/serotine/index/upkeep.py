@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from serotine.index.store import (
     restore_replaced_index,
     salvage_index,
 )
+from serotine.index.update_marks import updating
 from serotine.index.verify import verify_index
 from serotine.wording import local_fix
 
@@ -54,6 +56,16 @@ class Upkeep(DocumentContainer):
                 if self._store.snapshot() is snapshot:
                     raise
             # The index has changed meanwhile: the mismatch may be between two states.
+
+    def updating(
+        self, sources: Sequence[str], is_finished: Callable[[str], bool], splitting: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Mark sources as unfinished while a block updates the index from them; `serotine.ingest` calls it.
+
+        After the block, marks stay of those for which `is_finished` is not true; after an interruption, all of them.
+        `splitting`: what `Sources.splitting` returns from now on; None: as before.
+        """
+        return updating(self._store, sources, is_finished, splitting)
 
     def snapshot(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,21 +208,6 @@ class Writer:
             if not self._store.sources.has_staged():
                 self._maintain(show_progress=show_progress)
         return report
-
-    @contextmanager
-    def updating(self, sources: Sequence[str], is_finished: Callable[[str], bool]) -> Iterator[None]:
-        """Mark sources as unfinished while a block updates the index from them; see `Index.updating`."""
-        with self._store.update_running():
-            self._set_unfinished(dict.fromkeys([*self._store.snapshot().unfinished, *sources]))
-            yield
-            self._set_unfinished(name for name in self._store.snapshot().unfinished if not is_finished(name))
-
-    def _set_unfinished(self, sources: Iterable[str]) -> None:
-        unfinished = tuple(sources)
-        with self._store.changes:
-            if self._store.snapshot().unfinished != unfinished:
-                with self._store.transaction() as transaction:
-                    transaction.set_unfinished(unfinished)
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
         """Delete documents; return how many."""

@@ -10,11 +10,12 @@ from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.generated import generated_kind
-from serotine.ingest.ingest import Ingest, previous_chunking, recorded_chunking, update
+from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import check_is_no_index, list_files, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
+from serotine.ingest.recorded_chunkings import file_chunkings, previous_chunking, recorded_chunking
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
 from serotine.ingest.sample import sample_texts
 from serotine.ingest.sources import SourceFile
@@ -42,6 +43,7 @@ __all__ = [
     "batched",
     "check_is_no_index",
     "described_types",
+    "file_chunkings",
     "file_type",
     "generated_kind",
     "list_files",

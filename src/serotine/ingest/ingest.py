@@ -13,20 +13,21 @@ from serotine.errors import check_flags
 from serotine.index import passage_encoder
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
-from serotine.ingest.document_reader import RECORDS, DocumentReader
+from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_records import recorded_fields
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.plan import IngestReport, OnSkip, Plan
 from serotine.ingest.planner import Planner
+from serotine.ingest.recorded_chunkings import previous_chunking
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.unfinished import marked_unfinished
 from serotine.ingest.walk import FileSelection
 from serotine.wording import worded
 
 if TYPE_CHECKING:
-    from serotine.index import Index, TextEncoder
+    from serotine.index import Index
     from serotine.text_encoder import AnyEncoder
 
 _log = logging.getLogger("serotine.ingest")
@@ -39,7 +40,8 @@ class Ingest:
         sources: files, folders, and ``SourceFile.named(path, "name.pdf")`` for a file whose path means nothing, such as
             an upload: it is recorded under that name, and replaced by the next file of that name.
         encoder: the encoder of the index, or its name; its tokens are counted to cut texts into passages.
-        chunking: how texts are cut; None: as the index's texts were cut before, or the default for the encoder.
+        chunking: how texts are cut; None: as the texts of these sources were cut before; of sources that are not in the
+            index, as the last run said, or the default for the encoder.
         filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
         strict: skip a file with a bad row whole; otherwise bad rows are skipped and counted, and the others indexed.
@@ -151,7 +153,8 @@ class Ingest:
             on_skip=on_skip,
             show_progress=show_progress,
         )
-        with self._limits.applied(), marked_unfinished(index, self._sources, stores=bool(plan.changes)):
+        marked = marked_unfinished(index, self._sources, self._chunking, stores=bool(plan.changes))
+        with self._limits.applied(), marked:
             report = commits.run()
         name = self._encoder.name
         fix = worded("cut texts into passages: chunking=Chunking(256, 32)", http="shorten them")
@@ -173,7 +176,8 @@ class Ingest:
     def _plan(
         self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None
     ) -> tuple[Plan, DocumentReader]:
-        chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder), self._on_step)
+        chunking = self._chunking or previous_chunking(index, self._encoder, self._sources)
+        chunker = Chunker(self._encoder, chunking, self._on_step)
         if chunker.chunking.late:
             # Before anything is read.
             passage_encoder(self._encoder)
@@ -263,16 +267,3 @@ def update(
         on_step=on_step,
     )
     return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
-
-
-def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
-    """Return how the texts of an index were last cut, or the default for its encoder."""
-    recorded = None if index is None else recorded_chunking(index)
-    return Chunking.of(None, None, encoder) if recorded is None else recorded
-
-
-def recorded_chunking(index: Index) -> Chunking | None:
-    """Return how the texts of an index were last cut, or None where it has none of files."""
-    splittings = [record.splitting for record in index.sources.all().values()]
-    last = next((splitting for splitting in reversed(splittings) if splitting != RECORDS), None)
-    return None if last is None else Chunking.parse(last)

@@ -17,7 +17,7 @@ from typing import Any
 from serotine.cutting import PassageContext
 from serotine.index.store import deleted_table, passages, staging
 from serotine.index.store.deleted_table import DeletedDocument
-from serotine.index.store.settings import decoded_metadata
+from serotine.index.store.settings import decoded, decoded_metadata
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
 _SCHEMA = (
@@ -32,6 +32,8 @@ _SCHEMA = (
     "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
     "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
 )
+# The key of `Sources.splitting` among the values of the catalog.
+SPLITTING = "splitting"
 # Columns that indexes of earlier versions do not have, with their definitions and what they stand for there.
 _LATER_COLUMNS = {"report": ("TEXT NOT NULL DEFAULT ''", "''")}
 
@@ -124,6 +126,13 @@ class Sources:
             later = ", ".join(name if name in columns else value for name, (_, value) in _LATER_COLUMNS.items())
             rows = connection.execute(f"SELECT name, digest, stamp, reading, {later} FROM sources ORDER BY source")  # noqa: S608
             return {row[0]: SourceRecord(*row) for row in rows}
+
+    def splitting(self) -> str | None:
+        """Return how new files are split: as the last update with options of cutting said; None before any."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (SPLITTING,)).fetchone()
+        value = None if row is None else decoded(row[0], self._path, f"the value of {SPLITTING!r}")
+        return value if isinstance(value, str) else None
 
     def ids(self, name: str) -> list[str]:
         """Return the ids of a source's live documents, in the order they were added."""

@@ -180,6 +180,10 @@ class Transaction:
         """Store what `Catalog.unfinished` returns."""
         self.set_value(UNFINISHED, list(sources))
 
+    def set_splitting(self, splitting: str) -> None:
+        """Store what `Sources.splitting` returns."""
+        self.set_value(source_catalog.SPLITTING, splitting)
+
     def discard_staged(self) -> None:
         """Leave staged documents as tombstones."""
         staging.discard(self._connection)

@@ -177,12 +177,41 @@ def test_replacing_one_passage_warns(index: Index) -> None:
     with pytest.warns(ReplacedPassageWarning, match=expected) as caught:
         index.add(["a#2", "c"], ["owls", "bats"], upsert=True)
     assert caught[0].filename == __file__
-    assert index["a#2"].metadata == {}
     # Neither the whole text nor a document that only looks like a passage.
-    index.delete(["a#2"])
     index.add(["a"], [LONG], long_texts="split", upsert=True)
     index.add(["x#1"], ["bats"])
     index.add(["x#1"], ["owls"], upsert=True)
+
+
+def test_a_replaced_passage_stays_a_passage_of_its_text(index: Index) -> None:
+    index.add(["a", "b"], [LONG, "bats"], metadata=[{"n": 1}, {}], long_texts="split")
+    before = index["a#2"].metadata
+    with pytest.warns(ReplacedPassageWarning):
+        index.add(["a#2"], ["hawks and owls"], metadata=[{"start": "noon", "end": before["end"]}], upsert=True)
+    fields = {name: before[name] for name in ("document", "start", "end")}
+    assert index["a#2"].metadata == {"document_start": "noon", **fields}
+    passages = index.ids(where={"document": "a"})
+    assert len(passages) > 2
+    assert sorted(passages) == sorted(index.ids())[:-1]
+    assert "\n\nhawks and owls\n\n" in (index["a"].text or "")
+    assert (index["a"].text or "").endswith(index[f"a#{len(passages)}"].text or "?")
+    assert [hit.id for hit in index.search("hawks", mode="bm25")] == ["a#2"]
+    index.add(["a"], ["short"], upsert=True)
+    assert index.ids() == ["b", "a"]
+    # Where the whole text is replaced in the same call, it has no such passage.
+    index.add(["a"], [LONG], long_texts="split", upsert=True)
+    index.add(["a", "a#2"], ["short", "owls"], upsert=True)
+    assert index["a#2"].metadata == {}
+
+
+def test_a_replaced_passage_of_vectors_keeps_what_it_is(tmp_path: Path) -> None:
+    metadata = [{"source": "guide.md", "start": start, "end": start + 4} for start in (0, 5)]
+    with Index.create(tmp_path / "i", dim=2) as index:
+        index.add(["guide.md#1", "guide.md#2"], vectors=[np.eye(2)] * 2, metadata=metadata)
+        with pytest.warns(ReplacedPassageWarning):
+            index.add(["guide.md#2"], vectors=[np.eye(2)[:1]], metadata=[{"lang": "en"}], upsert=True)
+        assert index["guide.md#2"].metadata == {"lang": "en", **metadata[1]}
+        assert index.delete(["guide.md"]) == 2
 
 
 @pytest.mark.parametrize("separator", [" ", "\n\n"])

@@ -233,7 +233,7 @@ class Index(Upkeep):
 
         Warns:
             TruncatedTextWarning, UnknownTextWarning: texts are too long, or more than 20% outside the vocabulary.
-            ReplacedPassageWarning: `upsert` replaces a passage of a long text, and its other passages stay.
+            ReplacedPassageWarning: `upsert` replaces one passage of a long text, which stays a passage of it.
         """
         check_flags(upsert=upsert, show_progress=show_progress)
         self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)

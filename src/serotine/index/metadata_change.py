@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serotine.cutting import PASSAGE_FIELDS
+from serotine.cutting import PASSAGE_FIELDS, with_own
 from serotine.index.store import Row, passage_origin
 from serotine.json_values import metadata_problem
 
@@ -36,16 +36,35 @@ class MetadataChange:
         else:
             merged = {**row.metadata, **self.fields}
             changed = {name: value for name, value in merged.items() if value is not None or name not in self.fields}
-        if (origin := passage_origin(row.id, row.metadata)) is not None:
-            # A passage of a file names it as its source.
-            names = [*PASSAGE_FIELDS, *(["source"] if row.metadata.get("document") != origin else [])]
-            for name in names:
-                if name in self.fields and self.fields[name] != row.metadata.get(name):
-                    raise ValueError(
-                        f"metadata[{self.position}][{name!r}]: says which part of its document the passage {row.id!r} "
-                        "is, and cannot change; leave it out"
-                    )
-            changed.update({name: row.metadata[name] for name in names if name in row.metadata})
+        for name in _passage_field_names(row):
+            if name in self.fields and self.fields[name] != row.metadata.get(name):
+                raise ValueError(
+                    f"metadata[{self.position}][{name!r}]: says which part of its document the passage {row.id!r} "
+                    "is, and cannot change; leave it out"
+                )
+        changed.update(passage_fields(row))
         if problem := metadata_problem(changed):
             raise ValueError(f"metadata[{self.position}]: with the fields that {row.id!r} has, {problem}")
         return changed
+
+
+def passage_fields(row: Row) -> dict[str, Any]:
+    """Return the fields that say which passage of a text a document is; none where it is no passage."""
+    return {name: row.metadata[name] for name in _passage_field_names(row) if name in row.metadata}
+
+
+def of_passage(metadata: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a document that replaces a passage, and is that passage: with its `fields`.
+
+    Others of the same names are renamed, as `with_own` does.
+    """
+    others = {name: value for name, value in metadata.items() if name not in fields or value != fields[name]}
+    return with_own(others, fields)
+
+
+def _passage_field_names(row: Row) -> list[str]:
+    origin = passage_origin(row.id, row.metadata)
+    if origin is None:
+        return []
+    # A passage of a file names it as its source.
+    return [*PASSAGE_FIELDS, *(["source"] if row.metadata.get("document") != origin else [])]

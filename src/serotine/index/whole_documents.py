@@ -32,20 +32,30 @@ def ordered_passages(id_: str, passages: Sequence[Row]) -> list[Row]:
 def whole_document(id_: str, ordered: Sequence[Row]) -> Row:
     """Return a document made of its passages in order: its whole text, and the metadata that all of them have.
 
-    White space between passages that do not overlap is not stored: it becomes a space, or as many line breaks.
+    White space between passages that do not overlap is not stored: it becomes a space, or as many line breaks. A blank
+    line separates a passage whose text was replaced: it shares no characters with its neighbors.
     """
     text = ordered[0].text or ""
-    start = _bound(ordered[0], "start")
+    end = _bound(ordered[0], "end")
     for before, after in pairwise(ordered):
-        gap = _bound(after, "start") - max(start + len(text), _bound(before, "end"))
-        text += " " if gap == 1 else "\n" * gap
-        text += (after.text or "")[start + len(text) - _bound(after, "start") :]
+        start, addition = _bound(after, "start"), after.text or ""
+        if _is_as_cut(before) and _is_as_cut(after):
+            text += " " if start - end == 1 else "\n" * (start - end)
+            text += addition[max(end - start, 0) :]
+        else:
+            text += f"\n\n{addition}"
+        end = max(end, _bound(after, "end"))
     shared = {
         name: value
         for name, value in ordered[0].metadata.items()
         if name not in PASSAGE_FIELDS and all(name in row.metadata and row.metadata[name] == value for row in ordered)
     }
     return Row(ordered[0].number, id_, text, shared)
+
+
+def _is_as_cut(row: Row) -> bool:
+    """Return whether a passage has the text that was cut, as far as its length says."""
+    return len(row.text or "") == _bound(row, "end") - _bound(row, "start")
 
 
 def _bound(row: Row, name: str) -> int:

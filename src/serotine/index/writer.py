@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ from serotine.index.long_texts import (
     split_texts,
     truncated_fix,
 )
-from serotine.index.metadata_change import MetadataChange
+from serotine.index.metadata_change import MetadataChange, of_passage, passage_fields
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, passage_origin
 from serotine.index.text_vectors import encode_documents
@@ -316,8 +317,7 @@ class Writer:
         if not upsert:
             refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
         documents.warn_about_empty_texts(batch)
-        if replaced and replace_passages:
-            self._warn_about_passages(replaced, set(batch.ids))
+        kept = self._passages_replaced_alone(replaced, set(batch.ids)) if replaced and replace_passages else {}
         measured = MeasuredTexts()
         if batch.ids and batch.vectors is None:
             encoder = self._encoder.get()
@@ -342,16 +342,20 @@ class Writer:
                     )
                 measured = measure_texts(encoder, batch.ids, batch.stored_texts)
         numbers = {*replaced.values(), *(number for by_id in passages.values() for number in by_id.values())}
+        for i, id_ in enumerate(batch.ids):
+            if id_ in kept:
+                metadata_of = of_passage(json.loads(batch.metadata[i]), kept[id_])
+                batch.metadata[i] = documents.metadata_text(metadata_of)
         return _Batch(batch, sorted(numbers), measured.rows, measured.report)
 
-    def _warn_about_passages(self, replaced: Mapping[str, int], ids: set[str]) -> None:
-        """Warn about passages of a split document that are replaced by a document of their id, without the others."""
-        suspects = {number: id_ for id_, number in replaced.items() if id_.rpartition("#")[2].isdecimal()}
-        if not suspects:
-            return
-        documents_of = {
-            row.id: passage_origin(row.id, row.metadata) for row in self._store.catalog.rows(list(suspects)).values()
-        }
+    def _passages_replaced_alone(self, replaced: Mapping[str, int], ids: set[str]) -> dict[str, dict[str, Any]]:
+        """Warn about passages of a split document that are replaced under their ids, without the others.
+
+        Returns the fields that they keep by id, to be passages of it still.
+        """
+        suspects = [number for id_, number in replaced.items() if id_.rpartition("#")[2].isdecimal()]
+        rows = self._store.catalog.rows(suspects).values() if suspects else ()
+        documents_of = {row.id: passage_origin(row.id, row.metadata) for row in rows}
         passages = [id_ for id_, document in documents_of.items() if document is not None and document not in ids]
         if passages:
             first = passages[0]
@@ -361,6 +365,7 @@ class Writer:
                     f"of {documents_of[first]!r}; to replace the whole text, add it under its own id"
                 )
             )
+        return {row.id: passage_fields(row) for row in rows if row.id in passages}
 
     def _validated(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,23 @@ def test_source_code_that_takes_too_long_to_parse_is_one_text() -> None:
     extract = TEXT_READERS[".py"](text.encode(), "a.py")
     assert (extract.text, len(extract.sections)) == (text, 1)
     assert extract.problems == ((1, "too many errors of syntax to find definitions; it was read as one text"),)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts addresses as Linux does")
+@pytest.mark.parametrize("before", ["", "a && " * 1_000, "int f; " * 9_360])
+def test_source_code_that_takes_too_much_memory_to_parse_is_one_text(before: str) -> None:
+    # 12 GB and more without a limit; where there is no more, tree-sitter ends the process.
+    program = (
+        "import resource, sys; from pathlib import Path; from serotine.ingest.file_types import TEXT_READERS\n"
+        "TEXT_READERS['.java'](b'class A {}', 'a.java')\n"
+        "limit = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + (768 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "extract = TEXT_READERS['.java'](sys.stdin.buffer.read(), 'a.java'); print(extract.problems)\n"
+    )
+    text = f"{before}x = a {'<a ' * 21_000}"
+    done = subprocess.run([sys.executable, "-c", program], input=text.encode(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"too many errors of syntax" in done.stdout
 
 
 def test_binary_under_the_name_of_source_code_is_one_message() -> None:

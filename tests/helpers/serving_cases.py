@@ -107,7 +107,7 @@ class Server:
         # A file, not a pipe: nothing reads while the server runs, and a full pipe would block it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process ends
         # What a server that is killed leaves there goes with it.
-        self._temporary = tempfile.TemporaryDirectory()
+        self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # its workers may still write
         self._text: str | None = None
         self._clients: list[Client] = []
         self.process = subprocess.Popen(

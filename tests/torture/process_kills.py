@@ -303,7 +303,10 @@ def _states(http: Any, files: Files) -> Iterator[dict[str, Any]]:
     response = http.post("/v1/indexes/i/files", files=[("files", (name, text)) for name, text in files.items()])
     response.raise_for_status()
     while True:
-        job: dict[str, Any] = http.get(f"/v1/jobs/{response.json()['job']}").json()
+        answer = http.get(f"/v1/jobs/{response.json()['job']}")
+        # Workers of a server that is gone have forgotten their jobs.
+        answer.raise_for_status()
+        job: dict[str, Any] = answer.json()
         yield job
         if job["state"] in ("done", "failed"):
             return

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.fakes import WordEncoder
 from test_cli import Shell, shell
 
 from serotine import Index
-from serotine.ingest import Chunking, Ingest, IngestReport, SourceFile, previous_chunking, recorded_chunking, update
+from serotine.index import SourceRecord
+from serotine.ingest import (
+    Chunking,
+    Ingest,
+    IngestReport,
+    SourceFile,
+    file_chunkings,
+    previous_chunking,
+    recorded_chunking,
+    update,
+)
 
 __all__ = ["shell"]  # the fixture
 
@@ -120,3 +132,14 @@ def test_info_names_the_files_that_are_cut_otherwise(shell: Shell, tmp_path: Pat
     values = shell.json("info", "i.serotine")
     assert values["other_chunkings"] == [{"files": 1, "tokens": 32, "overlap": 4, "late": False}]
     assert "1 unchanged" in shell("index", "small.txt", "-o", "i.serotine")
+
+
+def test_as_many_sources_as_files_take_linear_time() -> None:
+    names = [f"/notes/{i}.txt" for i in range(20_000)]
+    records = {name: SourceRecord(name, "", "", str(FIRST)) for name in names}
+    index = SimpleNamespace(sources=SimpleNamespace(all=lambda: records))
+    started = time.process_time()
+    assert file_chunkings(index, names) == {FIRST: 20_000}  # type: ignore[arg-type]
+    assert file_chunkings(index, ["/notes"]) == {FIRST: 20_000}  # type: ignore[arg-type]
+    assert file_chunkings(index, ["/note", SourceFile.named("x", names[0])]) == {FIRST: 1}  # type: ignore[arg-type]
+    assert time.process_time() - started < 5

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from serotine.ingest.chunking import Chunking
 from serotine.ingest.document_reader import RECORDS
 from serotine.ingest.listing import source_roots
 from serotine.ingest.sources import SourceFile
-from serotine.ingest.walk import is_within
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
@@ -35,19 +35,35 @@ def recorded_chunking(index: Index) -> Chunking | None:
     Indexes of earlier versions cut them as their newest file.
     """
     last = index.sources.splitting()
-    splittings = [record.splitting for record in index.sources.all().values() if record.splitting != RECORDS]
     if last is not None:
         return Chunking.parse(last)
+    splittings = [record.splitting for record in index.sources.all().values() if record.splitting != RECORDS]
     return Chunking.parse(splittings[-1]) if splittings else None
 
 
 def file_chunkings(index: Index, sources: Sequence[str | Path | SourceFile] | None = None) -> Counter[Chunking]:
     """Return how many files of `sources` were cut in which way; of None, all files of the index."""
-    names = {source.key for source in sources or () if isinstance(source, SourceFile)}
-    roots = {root for source in sources or () if not isinstance(source, SourceFile) for root in source_roots(source)}
-    return Counter(
-        Chunking.parse(record.splitting)
+    roots = {
+        root
+        for source in sources or ()
+        for root in ([source.key] if isinstance(source, SourceFile) else source_roots(source))
+    }
+    splittings = Counter(
+        record.splitting
         for name, record in index.sources.all().items()
-        if record.splitting != RECORDS
-        and (sources is None or name in names or any(is_within(name, root) for root in roots))
+        if record.splitting != RECORDS and (sources is None or _is_below(name, roots))
     )
+    chunkings = Counter[Chunking]()
+    for splitting, files in splittings.items():
+        chunkings[Chunking.parse(splitting)] += files
+    return chunkings
+
+
+def _is_below(path: str, roots: Set[str]) -> bool:
+    """Return whether a path is one of `roots`, or below one; there may be as many roots as files."""
+    while path not in roots:
+        parent = os.path.dirname(path)  # noqa: PTH120
+        if parent in (path, ""):
+            return False
+        path = parent
+    return True

@@ -15,6 +15,7 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import DuplicateIdError, ReadOnlyError, UnknownIdError
+from serotine.index import documents
 from serotine.index.store import catalog
 from serotine.nesting import MAX_DEPTH
 
@@ -285,7 +286,13 @@ def test_metadata_at_the_limit_of_nesting_can_be_filtered_and_deeper_ones_are_re
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"a": "x" * 1_048_576}, {f"field {i}": i for i in range(100_000)}, {"a": [list(range(1000))] * 1100}],
+    [
+        {"a": "x" * 1_048_576},
+        {f"field {i}": i for i in range(100_000)},
+        {"a": [list(range(1000))] * 1100},
+        {"a": [10**4200] * 300},
+        {"a": [0.1234567890123456] * 60_000},
+    ],
 )
 def test_metadata_have_a_limit(index: Index, metadata: dict[str, Any]) -> None:
     message = r"metadata\[0\]: must have at most 1,048,576 characters, got "
@@ -293,12 +300,30 @@ def test_metadata_have_a_limit(index: Index, metadata: dict[str, Any]) -> None:
         index.add(["d"], ["bat"], metadata=[metadata])
     with pytest.raises(ValueError, match=message):
         index.update_metadata(["a"], [metadata])
+    with pytest.raises(ValueError, match=message):
+        index.update_metadata(["a"], [metadata], replace=True)
     assert len(index) == len(WORDS)
 
 
 def test_merged_metadata_have_the_same_limit(index: Index) -> None:
     index.update_metadata(["a"], [{"x": "x" * 1_000_000}])
-    with pytest.raises(ValueError, match=r"metadata\[0\]: with the fields that 'a' has, must have at most 1,048,576"):
+    message = r"metadata\[0\]: with the fields that 'a' has, must have at most 1,048,576"
+    with pytest.raises(ValueError, match=message) as raised:
         index.update_metadata(["a"], [{"y": "y" * 100_000}])
+    assert str(raised.value).endswith("the longest field is 'x': shorten it, or remove it with None")
     index.update_metadata(["a"], [{"y": "y" * 100_000}], replace=True)
     assert index["a"].metadata == {"y": "y" * 100_000}
+
+
+def test_metadata_beyond_the_limit_from_before_can_be_changed_where_they_do_not_grow(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without_limit:
+        without_limit.setattr(documents, "metadata_problem", lambda _: "")
+        index.add(["old"], ["bat"], metadata=[{"lang": "en", "long": "x" * 2_000_000}])
+    index.update_metadata(["old"], [{"lang": "fr"}])
+    index.update_metadata(["old"], [{"long": "x" * 1_900_000}])
+    with pytest.raises(ValueError, match="the longest field is 'long': shorten it, or remove it with None"):
+        index.update_metadata(["old"], [{"note": "a bat"}])
+    index.update_metadata(["old"], [{"note": "a bat", "long": None}])
+    assert index["old"].metadata == {"lang": "fr", "note": "a bat"}

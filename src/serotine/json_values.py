@@ -53,26 +53,43 @@ class _InvalidError(Exception):
 
 
 def characters(value: object) -> int:
-    """Return how many characters the strings of a JSON value have, names of members included; other values count one.
+    """Return how many characters the strings and numbers of a JSON value have, names of members included.
+
+    Other values count one.
 
     >>> characters({"title": "bat", "years": [2020, 2021]})
-    15
+    21
     """
     if isinstance(value, str):
         return len(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        # Python does not write larger ones, which only a file that is read can have.
+        return len(str(int(value))) if -_TOO_LARGE < value < _TOO_LARGE else value.bit_length()
+    if isinstance(value, float):
+        return len(repr(float(value)))
     if isinstance(value, Mapping):
         return sum(map(characters, value)) + sum(map(characters, value.values()))
     return sum(map(characters, value)) if isinstance(value, (list, tuple)) else 1
 
 
-def metadata_problem(value: Mapping[str, Any], limit: int = MAX_METADATA_CHARACTERS) -> str:
-    """Return what is wrong where the metadata of a document have too many characters, or ""."""
+def metadata_problem(
+    value: Mapping[str, Any],
+    limit: int = MAX_METADATA_CHARACTERS,
+    *,
+    fix: str = "make it a part of the text, or leave it out",
+) -> str:
+    """Return what is wrong where the metadata of a document have too many characters, or "".
+
+    Args:
+        value: the metadata.
+        limit: characters of the metadata.
+        fix: what to do with the longest field.
+    """
     size = characters(value)
     if size <= limit:
         return ""
-    return (
-        f"must have at most {limit:,} characters, got {size:,}; make what is long a part of the text, or leave it out"
-    )
+    longest = max(value, key=lambda name: len(name) + characters(value[name]))
+    return f"must have at most {limit:,} characters, got {size:,}; the longest field is {shown(longest)}: {fix}"
 
 
 def json_value(value: object, place: str) -> Any:

@@ -203,6 +203,7 @@ def validate_documents(
         raise ValueError(f"vectors: needed, because this index {created}")
     validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
     objects = [{}] * count if metadata is None else validate_metadata(metadata, filterable)
+    _check_sizes(objects)
     return DocumentBatch(
         ids=unique_ids,
         texts=[None] * count if texts is None else [*strings(texts, "texts")],
@@ -264,9 +265,13 @@ def json_metadata(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if not isinstance(value, dict):
             raise wrong_type(f"metadata[{i}]", "a dict", value, fix="use {} for a document without metadata")
         objects.append(json_value(value, f"metadata[{i}]"))
-        if problem := metadata_problem(objects[i]):
-            raise ValueError(f"metadata[{i}]: {problem}")
     return objects
+
+
+def _check_sizes(metadata: Sequence[Mapping[str, Any]]) -> None:
+    for i, value in enumerate(metadata):
+        if problem := metadata_problem(value):
+            raise ValueError(f"metadata[{i}]: {problem}")
 
 
 def validate_deletion(ids: object, where: object) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from serotine.cutting import PASSAGE_FIELDS, with_own
 from serotine.index.store import Row, passage_origin
-from serotine.json_values import metadata_problem
+from serotine.json_values import characters, metadata_problem
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class MetadataChange:
         """Return the new metadata of a document; a passage never loses the fields that say which it is.
 
         Raises:
-            ValueError: one of these fields would change.
+            ValueError: one of these fields would change; or the metadata would have too many characters, and more than
+                they have.
         """
         if self.replace:
             changed = dict(self.fields)
@@ -43,9 +45,17 @@ class MetadataChange:
                     "is, and cannot change; leave it out"
                 )
         changed.update(passage_fields(row))
-        if problem := metadata_problem(changed):
-            raise ValueError(f"metadata[{self.position}]: with the fields that {row.id!r} has, {problem}")
+        self._check_size(changed, row)
         return changed
+
+    def _check_size(self, changed: Mapping[str, Any], row: Row) -> None:
+        """Raise ValueError where a change makes metadata too long; those of an older index may be so already."""
+        removal = "leave it out" if self.replace else worded("remove it with None", http="remove it with null")
+        problem = metadata_problem(changed, fix=f"shorten it, or {removal}")
+        if problem and characters(changed) > characters(row.metadata):
+            is_alone = self.replace or metadata_problem(self.fields)
+            others = "" if is_alone else f"with the fields that {row.id!r} has, "
+            raise ValueError(f"metadata[{self.position}]: {others}{problem}")
 
 
 def passage_fields(row: Row) -> dict[str, Any]:

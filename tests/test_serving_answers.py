@@ -39,6 +39,11 @@ IDS = list(TEXTS)
         ("/v1/indexes/i/search/batch", {"queries": ["bat"] * 5, "k": 1}, {"queries": ["bat"] * 15, "k": 1}),
         ("/v1/search", {"query": "bat", "indexes": ["i"], "k": 5}, {"query": "bat", "indexes": ["i"], "k": 15}),
         ("/v1/indexes/i/documents/fetch", {"ids": IDS[:5]}, {"ids": IDS[:1] * 2000}),
+        (
+            "/v1/rerank",
+            {"query": "bat", "documents": ["bat" * 400] * 15},
+            {"query": "bat", "documents": ["bat" * 400] * 15, "return_documents": True},
+        ),
     ],
 )
 def test_a_larger_response_is_refused(server: Any, path: str, small: dict[str, Any], large: dict[str, Any]) -> None:
@@ -46,6 +51,13 @@ def test_a_larger_response_is_refused(server: Any, path: str, small: dict[str, A
     message = expect_error(server.post(path, json=large), 422, ANSWER_TOO_LARGE)
     assert message.startswith("answer: must be at most 10,000 bytes; ")
     assert "fewer" in message
+    assert message.endswith(", or let who runs the server allow more")
+
+
+def test_warnings_count(server: Any) -> None:
+    body = {"queries": ["bat"] * 10, "k": 1, "where": {f"field {i}" + "x" * 100: 1 for i in range(60)}}
+    message = expect_error(server.post("/v1/indexes/i/search/batch", json=body), 422, ANSWER_TOO_LARGE)
+    assert "bytes; send fewer queries at once, or " in message
 
 
 def test_a_batch_is_not_read_to_its_end(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +86,8 @@ def test_a_document_with_its_vectors_is_refused(tmp_path: Path) -> None:
     index = create_vector_index(tmp_path / "i.serotine", 1)
     with application(tmp_path / "state", index, limits={"answer": 200}) as client:
         assert client.get("/v1/indexes/i/documents/v0").status_code == 200
-        expect_error(client.get("/v1/indexes/i/documents/v0?vectors=true"), 422, ANSWER_TOO_LARGE)
+        message = expect_error(client.get("/v1/indexes/i/documents/v0?vectors=true"), 422, ANSWER_TOO_LARGE)
+        assert message == "answer: must be at most 200 bytes; who runs the server can allow more"
 
 
 def test_the_client_asks_for_smaller_pages(tmp_path: Path) -> None:
@@ -82,9 +95,14 @@ def test_the_client_asks_for_smaller_pages(tmp_path: Path) -> None:
     path = tmp_path / "i.serotine"
     with Index.create(path, dim=DIM) as index:
         index.add(ids, ["x" * 200_000] * len(ids), vectors=vectors(len(ids)))
+        index.add(["large"], ["x" * 1_100_000], vectors=vectors(1))
     with serving(path, "--max-answer", 1) as server:
         client = server.client("i")
-        assert client.ids() == ids
+        assert client.ids() == [*ids, "large"]
+        assert "large" in client
+        with pytest.raises(ServerError, match="bytes; who runs the server can allow more"):
+            client["large"]
+        client.delete(["large"])
         assert [document.id for document in client.documents()] == ids
         with pytest.raises(ServerError, match="answer: must be at most 1,048,576 bytes; ask for fewer documents"):
             client.get(ids)

@@ -109,7 +109,12 @@ class Client:
     def __contains__(self, id_: object) -> bool:
         if not (isinstance(id_, str) and is_text(id_)):
             return False
-        return self.get(id_, missing="none") is not None
+        try:
+            return self.get(id_, missing="none") is not None
+        except ServerError as error:
+            if error.code != ANSWER_TOO_LARGE:
+                raise
+            return True
 
     def close(self) -> None:
         """Close the connections; closing twice is allowed."""

@@ -13,8 +13,10 @@ def overloaded(pending: int) -> ServerError:
 
 
 def answer_too_large(limit: int, fix: str) -> ServerError:
-    """Return the error for a response beyond the limit of bytes."""
-    return ServerError(f"answer: must be at most {limit:,} bytes; {fix}", status=422, code="answer_too_large")
+    """Return the error for a response beyond the limit of bytes; `fix` is "" where asking for less is impossible."""
+    others = f"{fix}, or let who runs the server" if fix else "who runs the server can"
+    message = f"answer: must be at most {limit:,} bytes; {others} allow more"
+    return ServerError(message, status=422, code="answer_too_large")
 
 
 def timed_out(seconds: float, *, still_running: bool) -> ServerError:

@@ -18,7 +18,7 @@ class Answer:
 
     Args:
         limit: bytes of all of them.
-        fix: what to ask for instead of a larger one.
+        fix: what to ask for instead of a larger one; "" where there is nothing less.
     """
 
     def __init__(self, limit: int, fix: str) -> None:

@@ -24,8 +24,8 @@ def search_result(
     """Return the hits of one query, as JSON already, and what else is said of it; without the total time."""
     return {
         "hits": answer.parts(_hit(hit, explained) for hit, explained in zip(hits, explanations, strict=True)),
-        **_searched(hits),
-        "warnings": warning_list(hits.warnings, paths),
+        **{key: answer.part(value) for key, value in _searched(hits).items()},
+        "warnings": answer.part(warning_list(hits.warnings, paths)),
         "milliseconds": _milliseconds([hits]),
     }
 
@@ -52,8 +52,10 @@ def several_result(
             }
             for merged, explained in zip(found.merged, explanations, strict=True)
         ),
-        "indexes": [{"index": name, **_searched(hits)} for name, hits in zip(names, found.results, strict=True)],
-        "warnings": warning_list(found.warnings, paths),
+        "indexes": answer.parts(
+            {"index": name, **_searched(hits)} for name, hits in zip(names, found.results, strict=True)
+        ),
+        "warnings": answer.part(warning_list(found.warnings, paths)),
         "milliseconds": _milliseconds(found.results),
     }
 

@@ -75,7 +75,7 @@ async def fetch_documents(request: Request, name: str, body: FetchRequest) -> Re
 
     def work() -> bytes:
         reader = services.index(name).reader
-        answer = Answer(limits.answer, "ask for fewer documents at once")
+        answer = Answer(limits.answer, "ask for fewer documents at once" if len(body.ids) > 1 else "")
         pages = (body.ids[i : i + _DOCUMENTS_PER_PAGE] for i in range(0, len(body.ids), _DOCUMENTS_PER_PAGE))
         hits = (hit for page in pages for hit in reader.get(page, missing=body.missing))
         return join_object({"documents": answer.parts(None if hit is None else document_body(hit) for hit in hits)})
@@ -122,7 +122,7 @@ async def get_document(
         body = document_body(reader[id])
         if vectors:
             body.update(vectors=pack(reader.vectors(id)), dim=reader.dim)
-        return Answer(services.settings.limits.answer, "ask for its passages by their own ids").part(body)
+        return Answer(services.settings.limits.answer, "").part(body)
 
     return json_response(await services.searches.run(work))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -43,7 +42,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
     services = services_of(request)
     texts = [_text(document) for document in body.documents]
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         limits = services.settings.limits
         limits.check("documents", len(texts), limits.batch)
         if not has_visible(body.query):
@@ -57,22 +56,24 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
             scores[nonempty] = maxsim.score(query, [documents[i] for i in nonempty]) / len(query)
         order = np.argsort(-scores, kind="stable")[: body.top_n]
         tokens = len(query) + sum(map(len, documents))
-        return {
+        answer = Answer(limits.answer, "ask for fewer results with 'top_n', or omit 'return_documents'")
+        fields = {
             "model": services.paths.hidden(encoder.name),
-            "results": [
+            "results": answer.parts(
                 {
                     "index": i,
                     "relevance_score": float(scores[i]),
                     "document": {"text": texts[i]} if body.return_documents else None,
                 }
                 for i in order.tolist()
-            ],
+            ),
             "usage": _usage(tokens),
             "warnings": [
                 *_warnings(services.paths, encoder, [body.query], query=True),
                 *_warnings(services.paths, encoder, texts, query=False),
             ],
         }
+        return join_object(fields)
 
     return json_response(await services.searches.run(work))
 
@@ -90,7 +91,7 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
             "model": services.paths.hidden(encoder.name),
             "object": "list",
             "usage": _usage(sum(map(len, encoded))),
-            "data": _answer(services).parts(
+            "data": _answer(services, texts).parts(
                 {
                     "object": "embeddings",
                     "index": i,
@@ -120,7 +121,7 @@ async def pooling(request: Request, body: PoolingRequest) -> Response:
             "object": "list",
             "created": int(time.time()),
             "model": services.paths.hidden(encoder.name),
-            "data": _answer(services).parts(
+            "data": _answer(services, texts).parts(
                 {"index": i, "object": "pooling", "data": _embedding(vectors, packed=packed), "shape": vectors.shape}
                 for i, vectors in enumerate(encoded)
             ),
@@ -132,8 +133,8 @@ async def pooling(request: Request, body: PoolingRequest) -> Response:
     return json_response(await services.searches.run(work))
 
 
-def _answer(services: Services) -> Answer:
-    return Answer(services.settings.limits.answer, "send fewer texts at once")
+def _answer(services: Services, texts: Sequence[str]) -> Answer:
+    return Answer(services.settings.limits.answer, "send fewer texts at once" if len(texts) > 1 else "")
 
 
 def _encode(

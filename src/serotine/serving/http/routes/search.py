@@ -94,7 +94,7 @@ async def search_indexes(request: Request, body: SeveralRequest) -> Response:
         hits = ((served[hit.result], found.results[hit.result][hit.position]) for hit in found.merged)
         explained = (_explanation_of(one, body.query, hit) if body.explain else None for one, hit in hits)
         _observe(services, zip(served, found.results, strict=True))
-        result = several_result(body.indexes, found, explained, services.paths, _answer(limits))
+        result = several_result(body.indexes, found, explained, services.paths, _answer(limits, body.k))
         return join_object(with_total(result, _milliseconds_since(started)))
 
     return json_response(await services.searches.run(work))
@@ -161,7 +161,7 @@ def _results(
     _check_effort(body, limits)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
-    answer = _answer(limits)
+    answer = _answer(limits, body.k, len(queries))
     results: list[dict[str, Any]] = []
     # As many as have the hits of one query together: their texts are read before the size of the response is known.
     step = max(limits.k // body.depth, 1)
@@ -180,8 +180,9 @@ def _results(
     return [with_total(result, total) for result in results]
 
 
-def _answer(limits: Limits) -> Answer:
-    return Answer(limits.answer, "ask for fewer hits with 'k', or send fewer queries at once")
+def _answer(limits: Limits, hits: int, queries: int = 1) -> Answer:
+    fixes = [("ask for fewer hits with 'k'", hits > 1), ("send fewer queries at once", queries > 1)]
+    return Answer(limits.answer, ", or ".join(fix for fix, applies in fixes if applies))
 
 
 def _milliseconds_since(started: float) -> float:

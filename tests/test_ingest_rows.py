@@ -13,6 +13,7 @@ from test_cli import Shell, ids, shell
 
 from serotine import Index
 from serotine.ingest import Fields, Ingest, IngestReport, read, update
+from serotine.ingest import metadata as ingest_metadata
 
 __all__ = ["shell"]  # the fixture
 
@@ -438,3 +439,18 @@ def test_ids_that_number_the_rows_are_reported_once(shell: Shell) -> None:
     assert shell.err.count("its ids number its rows") == 1
     problems = shell.json(*command)["problems"]
     assert (problems["count"], shell.err) == (1, "")
+
+
+def test_a_row_that_is_bad_now_is_removed_with_its_document(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = '{"_id": 1, "text": "bat"}\n{"_id": 2, "text": "owl", "note": "%s"}\n'
+    Path("a.jsonl").write_text(content % ("x" * 1000))
+    update(index, ["a.jsonl"])
+    # As by an older version, which had no limit.
+    monkeypatch.setattr(ingest_metadata, "_MAX_CHARACTERS", 500)
+    assert update(index, ["a.jsonl"]).removed == 0, "a file that is unchanged is not read"
+    Path("a.jsonl").write_text(content % ("x" * 1000) + '{"_id": 3, "text": "fox"}\n')
+    report = update(index, ["a.jsonl"])
+    assert (report.added, report.removed, index.ids()) == (1, 1, ["1", "3"])
+    ((_, line, reason),) = rows(report)
+    assert line == 2
+    assert reason.endswith("the longest field is 'note': make it a part of the text, or leave it out")

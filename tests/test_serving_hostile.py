@@ -44,11 +44,14 @@ async def slow_application(scope: Any, receive: Any, send: Any) -> None:
 
 # More bytes than the buffers of sockets hold, and as many as the system's send buffer does.
 LARGE, BUFFERED = 30_000_000, 1_000_000
+# The lengths of the responses that have begun.
+BEGUN: list[int] = []
 
 
 async def large_application(scope: Any, receive: Any, send: Any) -> None:
     """Respond with as many bytes as the path says."""
     length = scope["path"][1:]
+    BEGUN.append(int(length))
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length.encode())]})
     await send({"type": "http.response.body", "body": bytes(int(length))})
 
@@ -203,6 +206,19 @@ def test_a_client_that_takes_responses_one_after_the_other_is_not_closed(large_p
             time.sleep(pause)
             connection.sendall(b"GET /1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert taken(connection, 1000) >= 1000
+
+
+@pytest.mark.parametrize("pause", [0, PERIOD / 2])
+def test_no_response_begins_before_the_one_before_is_taken(large_port: int, pause: float) -> None:
+    # With the first request, and after it.
+    BEGUN.clear()
+    with unread_response(large_port) as connection:
+        time.sleep(pause)
+        connection.sendall(b"GET /1001 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        time.sleep(PERIOD / 2)
+        assert BEGUN == [LARGE]
+        assert taken(connection, LARGE + 2 * 1001) >= LARGE + 2 * 1001
+    assert BEGUN == [LARGE, 1001, 1001]
 
 
 def test_of_many_unsent_responses_the_slowest_is_dropped(large_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,8 @@ class PatientProtocol(_Protocol):
         self._stalled_periods = 0
         # When everything had been taken last, and how much that was.
         self._waiting_since, self._taken_before = 0.0, 0
+        # Whether a response is complete whose end uvicorn has not been told.
+        self._completed = False
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -152,6 +154,27 @@ class PatientProtocol(_Protocol):
         self._stop()
         self._stop_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Read no further request: its response would wait beside this one, where nothing counts it."""
+        # asyncio.Protocol has a method that does nothing.
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken most of a response."""
+        super().resume_writing()
+        self.flow.resume_reading()
+        if self._completed:
+            self._completed = False
+            super().on_response_complete()  # type: ignore[misc]
+
+    def on_response_complete(self) -> None:
+        """Begin the next request, if one has arrived already, as soon as the client has taken most of the response."""
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._completed = True
+        else:
+            super().on_response_complete()  # type: ignore[misc]
 
     def written(self, size: int) -> None:
         """Begin to wait, unless it does already, for the client to take a response."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_a_run_keeps_how_its_files_were_cut(cut_otherwise: Index) -> None:
     assert cut(index, "notes/c.txt") == str(FIRST)
     # A run without options says nothing about others.
     assert recorded_chunking(index) == SECOND
+
+
+def test_every_source_of_a_run_keeps_how_its_files_were_cut(cut_otherwise: Index) -> None:
+    index = cut_otherwise
+    (Path("small") / "deep").mkdir()
+    for name in ("small/c.txt", "small/deep/d.txt", "notes/c.txt", "e.txt"):
+        Path(name).write_text(LONG)
+    report = update(index, ["notes", "small", "small/deep", "e.txt"])
+    assert counts(report) == (4, 0, 4)
+    names = ("notes/c.txt", "small/c.txt", "small/deep/d.txt", "e.txt")
+    assert [cut(index, name) for name in names] == [str(FIRST), str(SECOND), str(SECOND), str(SECOND)]
+    plan = Ingest(["notes", "small"], WordEncoder()).plan(index)
+    assert (plan.to_store, len(plan.unchanged)) == (0, 7)
+    rows = [json.dumps({"_id": name, "text": LONG}) for name in ("x", "y")]
+    Path("notes/rows.jsonl").write_text("\n".join(rows))
+    update(index, ["small", "notes"])
+    ends = [index[id_].metadata["end"] for id_ in ("x#1", "notes/a.txt#1", "small/a.txt#1")]
+    assert ends[0] == ends[1] > ends[2]
+    # Options cut all of them.
+    assert counts(update(index, ["small", "notes"], chunking=Chunking(64, 0))) == (0, 8, 0)
+    index.verify()
 
 
 def test_new_files_are_cut_as_the_last_run_said(cut_otherwise: Index, tmp_path: Path) -> None:

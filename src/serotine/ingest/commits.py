@@ -151,7 +151,7 @@ class Commits:
                 is_free=change.takes_from,
                 deletions=deletions,
                 contexts=self._contexts,
-                is_late=self._reader.is_late,
+                is_late=self._reader.is_late(change.file),
             )
             ids.update(document.id for document in batch if document.id not in changes.deleted)
             update.claimed += changes.claimed

@@ -27,6 +27,7 @@ from serotine.ingest.file_types import file_type
 from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import root_of
 from serotine.json_values import characters
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DocumentReader:
 
     Attributes:
         chunker: cuts texts into passages.
+        chunkers: those of sources whose files are cut otherwise, by their roots.
         filterable: the declared fields of the index; metadata are converted to their types.
         strict: whether one bad row makes its file broken.
         fields: the fields of tables that make a document; None: as recorded.
@@ -60,10 +62,11 @@ class DocumentReader:
     recorded: Mapping[str, Fields] = field(default_factory=dict)
     on_step: Callable[[], None] = lambda: None
     numbered: set[str] = field(default_factory=set)
+    chunkers: Mapping[str, Chunker] = field(default_factory=dict)
 
     def splitting(self, file: SourceFile) -> str:
         """Return how a file is split, as an index records it: split in another way, it has other documents."""
-        return f"{self.chunker.chunking} {self.fields_of(file)}".rstrip()
+        return f"{self.chunker_of(file).chunking} {self.fields_of(file)}".rstrip()
 
     def fields_of(self, file: SourceFile) -> Fields:
         """Return the fields that make a document of a table, and the encoding of a file; as recorded if not given."""
@@ -73,10 +76,14 @@ class DocumentReader:
         fields = file.fields(self.fields if self.fields is not None and is_given else recorded)
         return replace(fields, prefix_ids=True) if file.key in self.numbered and fields.id is None else fields
 
-    @property
-    def is_late(self) -> bool:
-        """Whether passages are encoded with the text around them."""
-        return self.chunker.chunking.late
+    def chunker_of(self, file: SourceFile) -> Chunker:
+        """Return what cuts the texts of a file."""
+        root = root_of(file.key, self.chunkers.keys()) if self.chunkers else None
+        return self.chunker if root is None else self.chunkers[root]
+
+    def is_late(self, file: SourceFile) -> bool:
+        """Return whether passages of a file are encoded with the text around them."""
+        return self.chunker_of(file).chunking.late
 
     def is_text(self, file: SourceFile) -> bool:
         """Return whether a file is one text rather than many documents."""
@@ -116,8 +123,9 @@ class DocumentReader:
             on_part(part)
 
         self.on_step()
+        chunker = self.chunker_of(file)
         documents = file.documents(
-            self.chunker,
+            chunker,
             fields=self.fields_of(file),
             on_bad_row=raise_or_report,
             on_unread=on_unread,
@@ -131,13 +139,11 @@ class DocumentReader:
         ids: set[str] = set()
         names = FieldNames()
         for records in batched(documents, _RECORDS_AT_ONCE):
-            for record, is_long in zip(
-                records, self.chunker.are_long([record.text for record in records]), strict=True
-            ):
+            for record, is_long in zip(records, chunker.are_long([record.text for record in records]), strict=True):
                 self.on_step()
                 try:
                     converted = self._placed(file, replace(record, metadata=convert_metadata(record, self.filterable)))
-                    passages = self._passages(converted) if is_long else [converted]
+                    passages = self._passages(converted, chunker) if is_long else [converted]
                     taken = {id_ for passage in passages for id_ in passage.ids}
                     if duplicate := sorted(taken & ids):
                         raise InputFileError(
@@ -160,9 +166,9 @@ class DocumentReader:
         """Yield the documents of a file again, as they were planned; the plan has reported the bad rows."""
         return self.documents(change.file, lambda _: None, is_taken=lambda _, id_: id_ in change.collisions)
 
-    def count_truncated(self, documents: Sequence[Document]) -> int:
-        """Return how many documents are longer than the encoder reads; none where texts are cut."""
-        if self.chunker.chunking.tokens is not None:
+    def count_truncated(self, file: SourceFile, documents: Sequence[Document]) -> int:
+        """Return how many documents of a file are longer than the encoder reads; none where texts are cut."""
+        if self.chunker_of(file).chunking.tokens is not None:
             return 0
         coverages = text_coverage(self.chunker.encoder, [document.text for document in documents], query=False)
         return sum(coverage.truncated for coverage in coverages or ())
@@ -185,9 +191,9 @@ class DocumentReader:
             renamed={**record.renamed, **renamed},
         )
 
-    def _passages(self, record: Document) -> list[Document]:
+    def _passages(self, record: Document, chunker: Chunker) -> list[Document]:
         """Cut a long record into passages, with its id and their offsets in the metadata."""
-        chunks = list(self.chunker.chunks(plain(record.text, {})))
+        chunks = list(chunker.chunks(plain(record.text, {})))
         if len(chunks) < 2:
             return [record]
         if problem := repeated_metadata_problem(characters(record.metadata) * len(chunks)):
@@ -204,4 +210,4 @@ class DocumentReader:
             )
             for number, chunk in enumerate(chunks, 1)
         ]
-        return list(in_context(passages, record.text)) if self.is_late else passages
+        return list(in_context(passages, record.text)) if chunker.chunking.late else passages

@@ -224,7 +224,7 @@ def _documents_to_store(
                 is_free=change.takes_from,
                 deletions=deletions,
                 contexts=contexts,
-                is_late=reader.is_late,
+                is_late=reader.is_late(change.file),
             )
             if changes.store:
                 yield changes.store

@@ -20,7 +20,7 @@ from serotine.ingest.file_records import recorded_fields
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.plan import IngestReport, OnSkip, Plan
 from serotine.ingest.planner import Planner
-from serotine.ingest.recorded_chunkings import previous_chunking
+from serotine.ingest.recorded_chunkings import previous_chunking, source_chunkings
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.unfinished import marked_unfinished
 from serotine.ingest.walk import FileSelection
@@ -176,14 +176,25 @@ class Ingest:
     def _plan(
         self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None
     ) -> tuple[Plan, DocumentReader]:
-        chunking = self._chunking or previous_chunking(index, self._encoder, self._sources)
-        chunker = Chunker(self._encoder, chunking, self._on_step)
-        if chunker.chunking.late:
+        chunking = self._chunking or previous_chunking(index, self._encoder)
+        by_root: dict[str, Chunking] = {}
+        if index is not None and self._chunking is None:
+            by_root = source_chunkings(index, self._sources, chunking)
+        chunkers = {one: Chunker(self._encoder, one, self._on_step) for one in {chunking, *by_root.values()}}
+        if any(one.late for one in chunkers):
             # Before anything is read.
             passage_encoder(self._encoder)
         filterable = self._filterable if index is None else index.stats().filterable
         recorded = recorded_fields(index)
-        reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded, self._on_step)
+        reader = DocumentReader(
+            chunkers[chunking],
+            filterable,
+            self._strict,
+            self._fields,
+            recorded,
+            self._on_step,
+            chunkers={root: chunkers[of_root] for root, of_root in by_root.items()},
+        )
         planner = Planner(
             index,
             reader,

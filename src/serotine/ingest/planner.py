@@ -351,7 +351,7 @@ class Planner:
                 names=names,
                 deletions=deletions,
                 contexts=self._contexts,
-                is_late=self._reader.is_late,
+                is_late=self._reader.is_late(file),
             )
             for document in batch:
                 if document.id not in changes.deleted:
@@ -359,7 +359,7 @@ class Planner:
                 cut_records.update(document.ids[1:])
             owners |= changes.owners
             claimed += len(changes.claimed)
-            truncated += self._reader.count_truncated(batch)
+            truncated += self._reader.count_truncated(file, batch)
             documents += len(batch)
             position = min(position + sum(document.size for document in batch), size)
             self._report_read(position)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from serotine.ingest.chunking import Chunking
 from serotine.ingest.document_reader import RECORDS
 from serotine.ingest.listing import source_roots
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import root_of
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
@@ -21,12 +22,19 @@ def previous_chunking(
     index: Index | None, encoder: TextEncoder, sources: Sequence[str | Path | SourceFile] = ()
 ) -> Chunking:
     """Return how the files of `sources` were cut last; where the index has none of them, as new files are cut."""
-    last = None if index is None else recorded_chunking(index)
+    new = None if index is None else recorded_chunking(index)
     counts = Counter[Chunking]() if index is None else file_chunkings(index, sources)
-    if not counts:
-        return Chunking.of(None, None, encoder) if last is None else last
-    # A run that was interrupted leaves files of both kinds.
-    return last if last is not None and last in counts else counts.most_common(1)[0][0]
+    return _last(counts, Chunking.of(None, None, encoder) if new is None else new)
+
+
+def source_chunkings(index: Index, sources: Sequence[str | Path | SourceFile], new: Chunking) -> dict[str, Chunking]:
+    """Return how the files of each source were cut last, by root; `new` is how new files are cut."""
+    counts: dict[str | None, Counter[Chunking]] = {}
+    roots = _roots(sources)
+    for name, record in index.sources.all().items():
+        if record.splitting != RECORDS:
+            counts.setdefault(root_of(name, roots), Counter())[_parsed(record.splitting)] += 1
+    return {root: _last(of_root, new) for root, of_root in counts.items() if root is not None}
 
 
 def recorded_chunking(index: Index) -> Chunking | None:
@@ -43,27 +51,28 @@ def recorded_chunking(index: Index) -> Chunking | None:
 
 def file_chunkings(index: Index, sources: Sequence[str | Path | SourceFile] | None = None) -> Counter[Chunking]:
     """Return how many files of `sources` were cut in which way; of None, all files of the index."""
-    roots = {
+    roots = _roots(sources or ())
+    return Counter(
+        _parsed(record.splitting)
+        for name, record in index.sources.all().items()
+        if record.splitting != RECORDS and (sources is None or root_of(name, roots) is not None)
+    )
+
+
+def _last(counts: Counter[Chunking], new: Chunking) -> Chunking:
+    """Return how files that were cut in these ways were cut last."""
+    # A run that was interrupted leaves files of both kinds.
+    return new if new in counts or not counts else counts.most_common(1)[0][0]
+
+
+def _roots(sources: Sequence[str | Path | SourceFile]) -> set[str]:
+    return {
         root
-        for source in sources or ()
+        for source in sources
         for root in ([source.key] if isinstance(source, SourceFile) else source_roots(source))
     }
-    splittings = Counter(
-        record.splitting
-        for name, record in index.sources.all().items()
-        if record.splitting != RECORDS and (sources is None or _is_below(name, roots))
-    )
-    chunkings = Counter[Chunking]()
-    for splitting, files in splittings.items():
-        chunkings[Chunking.parse(splitting)] += files
-    return chunkings
 
 
-def _is_below(path: str, roots: Set[str]) -> bool:
-    """Return whether a path is one of `roots`, or below one; there may be as many roots as files."""
-    while path not in roots:
-        parent = os.path.dirname(path)  # noqa: PTH120
-        if parent in (path, ""):
-            return False
-        path = parent
-    return True
+@lru_cache(maxsize=1 << 10)
+def _parsed(splitting: str) -> Chunking:
+    return Chunking.parse(splitting)

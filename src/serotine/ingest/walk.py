@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -465,3 +465,13 @@ def _read_rules(folder: str, names: set[str]) -> Iterator[_Rules]:
 def is_within(path: str, folder: str) -> bool:
     """Return whether a path is a folder, or below it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def root_of(path: str, roots: Set[str]) -> str | None:
+    """Return which of `roots` a path is, or is below; there may be as many roots as files."""
+    while path not in roots:
+        parent = os.path.dirname(path)  # noqa: PTH120
+        if parent in (path, ""):
+            return None
+        path = parent
+    return path

@@ -159,6 +159,12 @@ def test_the_options_of_the_command_line(shell: Shell, tmp_path: Path) -> None:
         assert hit.metadata["year"] == "2020"
         assert "note" not in hit.metadata
     assert shell.json("add", "i", "a.csv")["unchanged"] == 0
+    # Remembered options do not fit a new file.
+    Path("plain.csv").write_text("id^text\np^an owl\n")
+    message = shell.fails("add", "i", "plain.csv", "--delimiter", "^", "--text-field", "body")
+    assert (
+        "a column 'body', got id, text; correct its name, or name the columns of this file with --text-field" in message
+    )
     assert "--all-fields: must be" in shell.fails("add", "i", "a.csv", *options, "--all-fields", status=2)
     assert "--delimiter: must be one character" in shell.fails("add", "i", "a.csv", "--delimiter", ";;", status=2)
 
@@ -217,7 +223,11 @@ def test_a_spreadsheet_is_a_table_where_fields_are_named(index: Index) -> None:
     report = update(index, ["a.xlsx"], fields=Fields(text=["body"], id="sku", title="name"))
     assert report.skipped == ()
     assert [(row.line, row.reason) for row in report.skipped_rows.first] == [
-        (1, "sheet 'notes' must have a column 'body', got nothing, here; correct its name"),
+        (
+            1,
+            "sheet 'notes' must have a column 'body', got nothing, here; correct its name, "
+            "or pass fields=Fields(...) for this file",
+        ),
         (3, "'body' must be a string, got null"),
     ]
     metadata = {hit.id: (hit.text, hit.metadata) for hit in index.get(index.ids())}

@@ -104,7 +104,12 @@ class Fields:
         standard = standard_names(columns)
         missing = next((name for name in self.names if matching(columns, name) is None), None)
         if missing is not None:
-            raise InputFileError(f"{subject} a column {missing!r}, got {listed(columns)}; correct its name")
+            fix = worded(
+                "correct its name, or pass fields=Fields(...) for this file",
+                http="correct its name",
+                command="correct its name, or name the columns of this file with --text-field and the like",
+            )
+            raise InputFileError(f"{subject} a column {missing!r}, got {listed(columns)}; {fix}")
         if self.text or self.title or self.all_fields:
             return
         if "text" in standard or ("title" in standard and not text_like(columns)):

@@ -118,7 +118,7 @@ class PatientProtocol(_Protocol):
         self._stalled_periods = 0
         # When everything had been taken last, and how much that was.
         self._waiting_since, self._taken_before = 0.0, 0
-        # Whether a response is complete whose end uvicorn has not been told.
+        # Whether a response is complete whose end has not reached uvicorn.
         self._completed = False
 
     def data_received(self, data: bytes) -> None:

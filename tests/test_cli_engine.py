@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_info_reports_that_a_small_index_is_scored_exactly(shell: Shell) -> None
     with Index.open("i.serotine", read_only=True) as index:
         stats = index.stats()
     # Where the training of a codebook was interrupted.
-    interrupted = _describe(Path("i.serotine"), replace(stats, tokens=FIRST_TRAINING), None)
+    interrupted = _describe(Path("i.serotine"), replace(stats, tokens=FIRST_TRAINING), None, Counter())
     assert "none yet: all vectors are float16. The next change trains a codebook and compresses them." in interrupted
 
 

@@ -242,18 +242,26 @@ def test_source_code_that_takes_too_long_to_parse_is_one_text() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts addresses as Linux does")
-@pytest.mark.parametrize("before", ["", "a && " * 1_000, "int f; " * 9_360])
-def test_source_code_that_takes_too_much_memory_to_parse_is_one_text(before: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".java", "x = a " + "<a " * 21_000),
+        (".java", "a && " * 1_000 + "x = a " + "<a " * 21_000),
+        (".java", "int f; " * 9_360 + "x = a " + "<a " * 21_000),
+        (".c", "a=>" * 2_700),
+    ],
+)
+def test_source_code_that_takes_too_much_memory_to_parse_is_one_text(suffix: str, text: str) -> None:
     # 12 GB and more without a limit; where there is no more, tree-sitter ends the process.
     program = (
         "import resource, sys; from pathlib import Path; from serotine.ingest.file_types import TEXT_READERS\n"
-        "TEXT_READERS['.java'](b'class A {}', 'a.java')\n"
-        "limit = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + (768 << 20)\n"
+        "read = TEXT_READERS[sys.argv[1]]; read(b'int a;', f'a{sys.argv[1]}')\n"
+        "limit = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + (512 << 20)\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "extract = TEXT_READERS['.java'](sys.stdin.buffer.read(), 'a.java'); print(extract.problems)\n"
+        "print(read(sys.stdin.buffer.read(), f'a{sys.argv[1]}').problems)\n"
     )
-    text = f"{before}x = a {'<a ' * 21_000}"
-    done = subprocess.run([sys.executable, "-c", program], input=text.encode(), capture_output=True, timeout=60)
+    command = [sys.executable, "-c", program, suffix]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"too many errors of syntax" in done.stdout
 

@@ -53,11 +53,12 @@ _BLANK = b" \t\r\v\f"
 _NEWLINE = ord("\n")
 _LINE_REST = re.compile(rb"[ \t\r;,)]*+(?:\n|\Z)")
 _MAX_DEPTH = 60
-# Bytes that are parsed at once in any case: errors of syntax take 0.3 seconds and 150 MB in them at most.
-_PART = 1 << 13
-# Processor time that errors of syntax may take in a part of a source, and in all of it; 0.1 seconds are 100 MB. Code
-# takes 0.1 microseconds for a byte; in Java, "x = a <a <a <a" of 60 KB would take 20 seconds and over 12 GB.
-_PART_SECONDS, _SECONDS, _SECONDS_PER_BYTE = 0.1, 3.0, 5e-7
+# Bytes that are parsed at once in any case. Of "a=>a=>" in C, 1 KB take 0.1 seconds and 40 MB, 8 KB take 2.4 GB.
+_PART = 1 << 10
+_GROWTH = 4
+# Processor time that errors of syntax may take in a part of a source, and in all of it. Code takes 0.1 microseconds
+# for a byte.
+_PART_SECONDS, _SECONDS, _SECONDS_PER_BYTE = 0.02, 3.0, 5e-7
 _NOT_PARSED = (1, "too many errors of syntax to find definitions; it was read as one text")
 _MAX_NAME = 200
 
@@ -106,20 +107,25 @@ def _parsed(parser: Parser, source: bytes) -> Node | None:
     """Return the root of the syntax tree; None where errors of syntax would take more than linear time.
 
     The step that takes quadratic time and memory cannot be stopped. So ever larger parts are parsed first: where those
-    of one size are cheap, those of twice that size take four times as much at most. Each begins in the middle of
-    another, because what makes the rest expensive may be at the end of one.
+    of one size are cheap, those of four times that size take sixteen times as much at most. Each begins in the middle
+    of another, because what makes the rest expensive may be at the end of one.
     """
     size = _PART
     while size < len(source):
         for start in range(0, len(source) - size // 2, size // 2):
             part = source[start : start + size]
-            started = time.thread_time()
-            if _parsed_in_time(parser, part, _SECONDS) is None:
+            # Twice, because the garbage collector may take as long meanwhile.
+            if not (_is_cheap(parser, part) or _is_cheap(parser, part)):
                 return None
-            if time.thread_time() - started - _SECONDS_PER_BYTE * len(part) > _PART_SECONDS:
-                return None
-        size *= 2
+        size *= _GROWTH
     return _parsed_in_time(parser, source, _SECONDS)
+
+
+def _is_cheap(parser: Parser, part: bytes) -> bool:
+    """Return whether errors of syntax take little time in a part of a source."""
+    started = time.thread_time()
+    root = _parsed_in_time(parser, part, _SECONDS)
+    return root is not None and time.thread_time() - started - _SECONDS_PER_BYTE * len(part) <= _PART_SECONDS
 
 
 def _parsed_in_time(parser: Parser, source: bytes, seconds: float) -> Node | None:

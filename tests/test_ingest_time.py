@@ -236,7 +236,8 @@ def test_twice_the_file_takes_twice_the_time(name: str, tmp_path: Path) -> None:
     single, double = (min(_seconds(path) for _ in range(2)) for path in paths[1:])
     # Twice in theory, four times for quadratic time; a refusal takes the same time for both.
     assert double < 3 * single + 0.1, f"{single * 1e3:.0f} ms, then {double * 1e3:.0f} ms"
-    assert double < 5.0
+    # Seconds for 800 KB of Python in one line, which is parsed in parts of growing size first.
+    assert double < 10.0
 
 
 @pytest.mark.parametrize("suffix", _SUFFIXES)

@@ -107,12 +107,12 @@ def _parsed(parser: Parser, source: bytes) -> Node | None:
     """Return the root of the syntax tree; None where errors of syntax would take more than linear time.
 
     The step that takes quadratic time and memory cannot be stopped. So ever larger parts are parsed first: where those
-    of one size are cheap, those of four times that size take sixteen times as much at most. Each begins in the middle
-    of another, because what makes the rest expensive may be at the end of one.
+    of one size are cheap, those of four times that size take sixteen times as much at most. Each begins in the last
+    quarter of another, because what makes the rest expensive may be at the end of one.
     """
     size = _PART
     while size < len(source):
-        for start in range(0, len(source) - size // 2, size // 2):
+        for start in range(0, len(source) - size // 4, size * 3 // 4):
             part = source[start : start + size]
             # Twice, because the garbage collector may take as long meanwhile.
             if not (_is_cheap(parser, part) or _is_cheap(parser, part)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serotine.cli.encoder_options import warning_lines
+from serotine.cli.encoder_options import Command, warning_lines
 from serotine.errors import SerotineError, missing_extra
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from serotine.text_encoder import TextEncoder
 
 _MEGABYTE = 1 << 20
+
+
+def _megabytes(option: str, default: int, description: str) -> Callable[[Command], Command]:
+    """Return the option of a limit in megabytes."""
+    return click.option(option, default=default, show_default=True, type=click.IntRange(1, 1 << 20), help=description)
+
 
 start_timeout_option = click.option(
     "--start-timeout",
@@ -87,36 +93,14 @@ start_timeout_option = click.option(
     type=click.IntRange(1, 1_000_000),
     help="Maximum queries in a request.",
 )
-@click.option(
-    "--max-body", default=64, show_default=True, type=click.IntRange(1, 1 << 20), help="Maximum megabytes of request."
-)
-@click.option(
-    "--max-upload",
-    default=1024,
-    show_default=True,
-    type=click.IntRange(1, 1 << 20),
-    help="Maximum megabytes of upload.",
-)
-@click.option(
-    "--max-answer",
-    default=64,
-    show_default=True,
-    type=click.IntRange(1, 1 << 20),
-    help="Maximum megabytes of a response.",
-)
-@click.option(
-    "--max-text",
-    default=8,
-    show_default=True,
-    type=click.IntRange(1, 1 << 20),
-    help="Maximum megabytes of the text of an uploaded document.",
-)
-@click.option(
+@_megabytes("--max-body", 64, "Maximum megabytes of request.")
+@_megabytes("--max-upload", 1024, "Maximum megabytes of upload.")
+@_megabytes("--max-answer", 64, "Maximum megabytes of a response.")
+@_megabytes("--max-text", 8, "Maximum megabytes of the text of an uploaded document.")
+@_megabytes(
     "--max-record",
-    default=64,
-    show_default=True,
-    type=click.IntRange(1, 1 << 20),
-    help="Maximum megabytes of an uploaded line, row or message, and of a file of JSON, HTML or other text.",
+    64,
+    "Maximum megabytes of an uploaded line, row or message, and of a file of JSON, HTML or other text.",
 )
 @click.option(
     "--max-expansion",

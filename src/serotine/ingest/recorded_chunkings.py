@@ -23,7 +23,7 @@ def previous_chunking(
 ) -> Chunking:
     """Return how the files of `sources` were cut last; where the index has none of them, as new files are cut."""
     new = None if index is None else recorded_chunking(index)
-    counts = Counter[Chunking]() if index is None else file_chunkings(index, sources)
+    counts = file_chunkings(index, sources) if index is not None and sources else Counter[Chunking]()
     return _last(counts, Chunking.of(None, None, encoder) if new is None else new)
 
 

@@ -215,7 +215,7 @@ def test_of_records_only_those_that_changed_are_encoded_again(
 def test_stretches_of_a_very_long_text_are_contexts(
     index: Index, encoder: LateEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "_STRETCH", 256)
+    monkeypatch.setattr(context, "STRETCH", 256)
     file = tmp_path / "a.txt"
     text = " ".join(f"longword{i:04}" for i in range(100))
     file.write_text(text)
@@ -249,6 +249,49 @@ def test_an_interrupted_update_continues(index: Index, encoder: LateEncoder, tmp
         np.testing.assert_allclose(
             vectors(index, f"r{i}#2"), encoder.in_context(words(60, f"owl{i}"), passage), atol=1e-2
         )
+
+
+def interrupt(index: Index, encoder: LateEncoder, file: Path, text: str, limit: int) -> list[str]:
+    """Update an index from a text until so many passages are encoded; return those."""
+    file.write_text(text)
+    encoder.reset()
+    encoder.limit = limit
+    with pytest.raises(KeyboardInterrupt):
+        run(index, file)
+    encoder.limit = None
+    return encoder.reset()[1]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_interrupted_text_continues(index: Index, encoder: LateEncoder, tmp_path: Path, is_new: bool) -> None:
+    file, text = tmp_path / "a.txt", words(1_600)
+    if not is_new:
+        file.write_text(words(1_600, first="okapi"))
+        run(index, file)
+    passages = interrupt(index, encoder, file, text, 70)
+    assert Ingest([file], encoder, chunking=LATE).plan(index).to_store == (106 - 48 if is_new else 106)
+    run(index, file)
+    assert len(passages) == 70
+    # Of three commits, of 16, 32 and 64, two had ended.
+    assert len(encoder.passages) == 106 - 48
+    assert run(index, file).files_unchanged == 1
+    check(index, encoder, text)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_interrupted_text_that_changes_is_encoded_again(
+    index: Index, encoder: LateEncoder, tmp_path: Path, is_new: bool
+) -> None:
+    file, text = tmp_path / "a.txt", words(1_600)
+    if not is_new:
+        file.write_text(words(1_600, first="okapi"))
+        run(index, file)
+    # Every version has another last word, which all passages have seen; what the last run stores of them is less.
+    for last, limit in (("zebra", 70), ("yak", 30), ("yak", 30), ("owl", 30), ("zebra", 30)):
+        interrupt(index, encoder, file, words(1_600, last), limit)
+    run(index, file)
+    assert encoder.passages
+    check(index, encoder, text)
 
 
 @pytest.mark.parametrize(("before", "after"), [(ORDINARY, LATE), (LATE, ORDINARY)])

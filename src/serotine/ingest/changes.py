@@ -9,10 +9,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from serotine.ingest.collisions import Holder, TakenIdError
-from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.stored_contexts import HasContext
 
 if TYPE_CHECKING:
     from serotine.index import CatalogEntry, Index
@@ -59,8 +59,7 @@ def compare_documents(
     is_free: IsFree,
     names: Mapping[str, str] = _NO_NAMES,
     deletions: Deletions | None = None,
-    contexts: StoredContexts | None = None,
-    is_late: bool = False,
+    has_context: HasContext | None = None,
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
 
@@ -72,8 +71,7 @@ def compare_documents(
         is_free: returns whether the file may have ids of another one, as `NewIds.are_free` does.
         names: names of the files that are read, by the keys that an index records.
         deletions: of the file, with its earlier documents already applied.
-        contexts: those of the passages that the index has; None: they do not matter.
-        is_late: whether passages are encoded in their context.
+        has_context: compares the contexts of passages, as `StoredContexts.of` returns it; None: they do not matter.
 
     Raises:
         TakenIdError: the index has another document with one of the ids.
@@ -113,7 +111,7 @@ def compare_documents(
                 continue
             changes.store.append(document)
             continue
-        if contexts is not None and not contexts.has(document, entry, is_late=is_late):
+        if has_context is not None and not has_context(document, entry):
             changes.store.append(document)
             continue
         changes.unchanged += 1

@@ -13,13 +13,13 @@ from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord, SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
-from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
-from serotine.ingest.file_records import with_collisions
+from serotine.ingest.file_records import as_part, with_collisions
 from serotine.ingest.file_state import read_state
 from serotine.ingest.ownership import commit_groups
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
+from serotine.ingest.stored_contexts import StoredContexts
 
 if TYPE_CHECKING:
     from serotine.index import Index
@@ -138,10 +138,12 @@ class Commits:
         # In the transaction of the first document that is taken: what is unchanged is not read again.
         self._pending += [SourceUpdate(with_collisions(record)) for record in self._losers(change)]
         update = SourceUpdate(change.record)
+        part = as_part(change.record, change.previous)
         size = 0
         ids: set[str] = set()
         deletions = Deletions.of(self._index, change.deleted_from)
         documents = self._reader.planned(change)
+        has_context = self._contexts.of(change.record, is_late=self._reader.is_late(change.file))
         for batch in _batches(documents):
             changes = compare_documents(
                 self._index,
@@ -150,8 +152,7 @@ class Commits:
                 upsert=self._upsert,
                 is_free=change.takes_from,
                 deletions=deletions,
-                contexts=self._contexts,
-                is_late=self._reader.is_late(change.file),
+                has_context=has_context,
             )
             ids.update(document.id for document in batch if document.id not in changes.deleted)
             update.claimed += changes.claimed
@@ -162,9 +163,7 @@ class Commits:
             self._replaced += len(changes.store) - changes.new
             for document in changes.store:
                 entry = staged.get(document.id)
-                is_staged = entry is not None and entry.matches(document.id, document.text, document.metadata)
-                # Of one in a context, the rest may have changed since.
-                if is_staged and document.group is None:
+                if entry is not None and entry.matches(document.id, document.text, document.metadata):
                     # Encoded by a run that was interrupted.
                     update.staged.append(document.id)
                     self._added += 1
@@ -172,7 +171,7 @@ class Commits:
                     continue
                 if self._is_due(len(update.ids), size):
                     if is_splittable:
-                        self._append(replace(update, record=replace(change.record, digest=None)), size)
+                        self._append(replace(update, record=part), size)
                         self._commit()
                         update = SourceUpdate(change.record)
                     else:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from serotine.index import passage_encoder
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.commits import OnProgress
-from serotine.ingest.context import PassageGroup, StoredContexts
+from serotine.ingest.context import PassageGroup
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.plan import Plan
+from serotine.ingest.stored_contexts import StoredContexts
 from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def _documents_to_store(
     contexts = StoredContexts(index)
     for change in plan.changes:
         deletions = Deletions.of(index, change.deleted_from)
+        has_context = contexts.of(change.record, is_late=reader.is_late(change.file))
         for batch in batched(reader.planned(change), _BATCH):
             changes = compare_documents(
                 index,
@@ -223,8 +225,7 @@ def _documents_to_store(
                 upsert=upsert,
                 is_free=change.takes_from,
                 deletions=deletions,
-                contexts=contexts,
-                is_late=reader.is_late(change.file),
+                has_context=has_context,
             )
             if changes.store:
                 yield changes.store

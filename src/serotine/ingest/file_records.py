@@ -28,6 +28,7 @@ _PROBLEMS = "problems"
 _HAS_COLLISIONS = "has_collisions"
 _IS_NUMBERED = "is_numbered"
 _LIMITS = "limits"
+_PART_OF = "part_of"
 
 
 def recorded_fields(index: Index | None) -> dict[str, Fields]:
@@ -112,6 +113,20 @@ def has_collisions(record: SourceRecord) -> bool:
 def with_collisions(record: SourceRecord) -> SourceRecord:
     """Return the record of a file that other files have taken ids of: it is read again once it is there."""
     return replace(record, report=json.dumps({**_recorded(record, record.report), _HAS_COLLISIONS: True}))
+
+
+def as_part(record: SourceRecord, previous: SourceRecord | None) -> SourceRecord:
+    """Return the record of a file of which the index has a part only, and of which bytes if of one version alone."""
+    if previous is not None and not is_part_of(previous, record):
+        return replace(record, digest=None)
+    report = {**_recorded(record, record.report), _PART_OF: record.digest}
+    return replace(record, digest=None, report=json.dumps(report))
+
+
+def is_part_of(record: SourceRecord, complete: SourceRecord) -> bool:
+    """Return whether all that an index has of a file is of the same bytes, cut in the same way, as a complete one."""
+    digest = _recorded(record, record.report).get(_PART_OF)
+    return digest is not None and (digest, record.splitting) == (complete.digest, complete.splitting)
 
 
 def is_numbered(record: SourceRecord) -> bool:

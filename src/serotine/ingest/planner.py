@@ -14,7 +14,6 @@ from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents, conflicts
 from serotine.ingest.collisions import Collisions, Holder, RowNumbersError, TakenIdError
 from serotine.ingest.commits import OnProgress
-from serotine.ingest.context import StoredContexts
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.document_reader import DocumentReader
@@ -35,6 +34,7 @@ from serotine.ingest.ownership import NewIds
 from serotine.ingest.plan import FileChange, OnSkip, Plan, Skipped
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.stored_contexts import StoredContexts
 from serotine.ingest.walk import FileSelection
 from serotine.texts import is_text
 
@@ -211,12 +211,13 @@ class Planner:
         deleted_from = self._deleted_from(file, previous, digest)
         deletions = self._deletions(deleted_from)
         may_be_numbered = previous is None and digest not in self._digests
+        record = self._record(file, digest, stamp)
         try:
-            read = self._read_documents(file, previous, deletions, may_be_numbered=may_be_numbered)
+            read = self._read_documents(file, record, deletions, may_be_numbered=may_be_numbered)
         except RowNumbersError as error:
             self._reader.numbered.add(file.key)
-            splitting, deletions = self._reader.splitting(file), self._deletions(deleted_from)
-            read = self._read_documents(file, previous, deletions, problem=error.row)
+            record, deletions = self._record(file, digest, stamp), self._deletions(deleted_from)
+            read = self._read_documents(file, record, deletions, problem=error.row)
         except DuplicateIdError as error:
             if previous is None and digest in self._digests:
                 raise DuplicateIdError(f"{error} (a copy of {self._digests[digest]})") from None
@@ -235,7 +236,6 @@ class Planner:
             self._deleted[file.name] = len(deletions.left)
         if deletions.restored:
             self._restored[file.name] = deletions.restored
-        record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(
             record,
             bad_rows,
@@ -247,6 +247,10 @@ class Planner:
         left = () if self._restore_deleted else deleted_from
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), left))
         self._digests[digest] = file.name
+
+    def _record(self, file: SourceFile, digest: str, stamp: str) -> SourceRecord:
+        context = digest if self._reader.is_late(file) else ""
+        return SourceRecord(file.key, digest, stamp, self._reader.splitting(file), context=context)
 
     def _deletions(self, deleted_from: Sequence[str]) -> Deletions:
         return Deletions.of(self._index, deleted_from, restores=self._restore_deleted)
@@ -281,7 +285,7 @@ class Planner:
     def _read_documents(
         self,
         file: SourceFile,
-        previous: SourceRecord | None,
+        file_record: SourceRecord,
         deletions: Deletions,
         *,
         may_be_numbered: bool = False,
@@ -309,6 +313,7 @@ class Planner:
         not_read: Counter[str] = Counter()
         size, position = file_size(file), 0
         skips_rows = not self._reader.is_text(file) and not self._reader.strict
+        has_context = self._contexts.of(file_record, is_late=self._reader.is_late(file))
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
@@ -350,8 +355,7 @@ class Planner:
                 is_free=is_free,
                 names=names,
                 deletions=deletions,
-                contexts=self._contexts,
-                is_late=self._reader.is_late(file),
+                has_context=has_context,
             )
             for document in batch:
                 if document.id not in changes.deleted:

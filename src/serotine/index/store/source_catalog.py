@@ -48,6 +48,7 @@ class SourceRecord:
         stamp: size and times of the file when it was read; "" where they prove nothing.
         splitting: how the file was split into documents; another way gives other documents from the same bytes.
         report: JSON about what was not stored of the file, for updates that do not read it again; "" for nothing.
+        context: what the vectors of its documents depend on beside their texts, such as its other bytes; not stored.
     """
 
     name: str
@@ -55,11 +56,12 @@ class SourceRecord:
     stamp: str
     splitting: str
     report: str = ""
+    context: str = ""
 
     @property
     def staging_name(self) -> str:
-        """The name that documents are staged under: split in another way, they may have other vectors."""
-        return f"{self.name}\n{self.splitting}"
+        """The name that documents are staged under: split in another way or in another context, they differ."""
+        return f"{self.name}\n{self.splitting}\n{self.context}".rstrip("\n")
 
 
 @dataclass(slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import re
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -209,9 +211,9 @@ def test_queries_of_text() -> None:
     assert [null for _, null in rows] == [None] * 3
     with pytest.raises(duckdb.InvalidInputException, match="text: must be VARCHAR, got INTEGER; cast it"):
         con.execute("SELECT encode_query(1)")
-    # Registered without an encoder, the connection has no such function.
+    # Registered without an encoder, the connection has that of an earlier call no more.
     integration.register(con, dim=DIM)
-    with pytest.raises(duckdb.CatalogException, match="encode_query does not exist"):
+    with pytest.raises(duckdb.InvalidInputException, match="encode_query: needs an encoder; call register"):
         con.execute("SELECT encode_query('serotine')")
 
 
@@ -237,6 +239,10 @@ BAD = {
     "maxsim([[1]]::FLOAT[][], [['inf'::FLOAT]])": "document: row 0 of a batch of 1 contains NaN or infinity; clean it",
     "maxsim([[3e38]]::FLOAT[][], [[3e38]]::FLOAT[][])": "document: row 0 of a batch of 1 overflows float32 in its dot "
     "product with the query; scale it",
+    "maxsim([[1]]::FLOAT[][], [[1], [-1e300]]::DOUBLE[][])": r"document: token 1 of row 0 of a batch of 1 has a value "
+    r"beyond float32 \(3.4028e\+38\), got 1e\+300; scale it",
+    "maxsim([[1e300]]::DOUBLE[][], [[1]]::FLOAT[][])": "query: token 0 of row 0 .* has a value beyond float32",
+    "maxsim([['inf'::DOUBLE]], [[1]]::FLOAT[][])": "query: row 0 of a batch of 1 contains NaN or infinity; clean it",
     "maxsim([[1]], [[1]]::FLOAT[][])": r"query: must be FLOAT\[\]\[\], .* or BLOB, got INTEGER\[\]\[\]; cast",
     "maxsim([[1]]::FLOAT[][], [1]::FLOAT[])": r"document: must be .* or BLOB, got FLOAT\[\]; cast it to one of these",
     "maxsim('text', [[1]]::FLOAT[][])": "query: must be .*, got VARCHAR; cast it",
@@ -252,8 +258,10 @@ BAD = {
 
 @pytest.mark.parametrize("expression", BAD)
 def test_bad_vectors_are_refused(con: Any, expression: str) -> None:
-    with pytest.raises(duckdb.InvalidInputException, match=BAD[expression]):
-        con.execute(f"SELECT {expression}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(duckdb.InvalidInputException, match=BAD[expression]):
+            con.execute(f"SELECT {expression}")
 
 
 def test_an_empty_array_has_no_tokens(con: Any) -> None:
@@ -264,17 +272,44 @@ def test_an_empty_array_has_no_tokens(con: Any) -> None:
     assert row == (-np.inf, 0, -np.inf)
 
 
-@pytest.mark.parametrize("k", ["NULL", "NULL::INTEGER", "1.5", "'2'", "true"])
+def test_top_k_has_no_rows_of_null_and_refuses_a_null_query(con: Any) -> None:
+    column = COLUMNS["FLOAT[16][]"]().to_pylist()[:9]
+    column[::3] = [None] * 3
+    create(con, pyarrow.array(column, COLUMNS["FLOAT[16][]"]().type))
+    topk = "SELECT id, score FROM maxsim_topk('documents', vectors, {}, 9)"
+    rows = con.execute(topk.format("$1"), [QUERY]).fetchall()
+    assert {id_ for id_, _ in rows} == {1, 2, 4, 5, 7, 8}
+    # Those without tokens are the last.
+    assert [score for _, score in rows] == sorted((score for _, score in rows), reverse=True)
+    for query, parameters in (("NULL", []), ("NULL::FLOAT[][]", []), ("$1", [None]), ("(SELECT NULL::BLOB)", [])):
+        with pytest.raises(duckdb.InvalidInputException, match="query: must not be NULL; pass vectors, such as"):
+            con.execute(topk.format(query), parameters).fetchall()
+
+
+COUNTS = {
+    "NULL": "an integer, got NULL; cast it",
+    "NULL::INTEGER": "an integer, got NULL; cast it",
+    "1.5": "an integer, got DECIMAL(2,1) 1.5; cast it",
+    "'2'": "an integer, got VARCHAR 2; cast it",
+    "'two'": "an integer, got VARCHAR two; cast it",
+    "true": "an integer, got BOOLEAN true; cast it",
+    "-1": "at least 1, got -1",
+    "0": "at least 1, got 0",
+}
+
+
+@pytest.mark.parametrize("k", COUNTS)
 def test_a_count_that_is_none_is_refused(con: Any, k: str) -> None:
     create(con, COLUMNS["float16"]())
     topk = "SELECT id FROM maxsim_topk('documents', vectors, $1, {})"
-    message = f"k: must be an integer, got {k.split(':')[0].strip(chr(39))}; cast it"
+    message = re.escape(f"k: must be {COUNTS[k]}")
     with pytest.raises(duckdb.InvalidInputException, match=message):
         con.execute(topk.format(k), [QUERY])
     # DuckDB keeps the best while it reads, and does not sort all rows.
     (plan,) = con.execute(f"EXPLAIN {topk.format(3)}", [QUERY]).fetchall()
     assert "Top N" in plan[1] or "TOP_N" in plan[1]
     assert len(con.execute(topk.format("3::USMALLINT"), [QUERY]).fetchall()) == 3
+    assert len(con.execute(topk.format(str(10**30)), [QUERY]).fetchall()) == ROWS
 
 
 @pytest.mark.parametrize("con_", [3, duckdb, sqlite3])

@@ -85,6 +85,13 @@ def test_null_gives_null_and_is_left_out(con: sqlite3.Connection) -> None:
     )  # fmt: skip
     con.executemany("INSERT INTO documents VALUES (?, ?)", [(0, None), (1, blob), (2, None)])
     assert [id_ for id_, _ in sqlite.maxsim_topk(con, "SELECT id, vectors FROM documents", QUERY, 3)] == [1]
+    # Without tokens, as in DuckDB: the last of the hits, and a query that ranks nothing.
+    con.execute("INSERT INTO documents VALUES (3, x'')")
+    hits = sqlite.maxsim_topk(con, "SELECT id, vectors FROM documents", QUERY, 3)
+    assert [id_ for id_, _ in hits] == [1, 3]
+    assert hits[1][1] == -np.inf
+    assert sqlite.maxsim_topk(con, "SELECT id, vectors FROM documents", QUERY[:0], 3) == [(1, 0.0), (3, 0.0)]
+    assert con.execute("SELECT maxsim(x'', ?), maxsim(?, x'')", (blob, blob)).fetchone() == (0.0, -np.inf)
 
 
 @pytest.mark.parametrize("dtype", ERRORS)
@@ -106,7 +113,7 @@ BAD = {
     ),
     "text": ("text", "must be a BLOB in this row, got str; pack_vectors writes one"),
     "number": (1.5, "must be a BLOB in this row, got float; pack_vectors writes one"),
-    "nan": (pack_vectors(np.full((1, DIM), np.nan)), "NaN or infinity; clean it"),
+    "nan": (np.full((1, DIM), np.nan, np.float16).tobytes(), "NaN or infinity; clean it"),
 }
 
 
@@ -160,8 +167,11 @@ def test_bad_arguments_are_refused(con: sqlite3.Connection) -> None:
         sqlite.maxsim_topk(con, select, QUERY, 0)
     with pytest.raises(TypeError, match="k: must be an int of at least 1, got str"):
         sqlite.maxsim_topk(con, select, QUERY, "3")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"query: must be floats of shape \(tokens, dim\), got str"):
-        sqlite.maxsim_topk(con, select, "abc", 1)  # type: ignore[arg-type]
+    for query, got in (("abc", "str"), (None, "None"), ([[1 + 2j]], "dtype complex128; pass real numbers")):
+        with pytest.raises(TypeError, match=rf"query: must be floats of shape \(tokens, dim\), got {got}$"):
+            sqlite.maxsim_topk(con, select, query, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="query: token 1 must have 2 dimensions, got 1"):
+        sqlite.maxsim_topk(con, select, [[1.0, 2.0], [3.0]], 1)  # type: ignore[arg-type]
     for other in (3, None):
         with pytest.raises(TypeError, match="con: must be a connection of sqlite3, got "):
             sqlite.maxsim_topk(other, select, QUERY, 1)  # type: ignore[arg-type]
@@ -169,10 +179,19 @@ def test_bad_arguments_are_refused(con: sqlite3.Connection) -> None:
             sqlite.register(other, dim=DIM)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"query: must have shape \(tokens, dim\), got \(16,\)"):
         sqlite.maxsim_topk(con, select, QUERY[0], 1)
-    with pytest.raises(ValueError, match="query: must be finite, got NaN or infinity; clean it"):
+    with pytest.raises(ValueError, match="query: token 0 contains NaN or infinity; clean it"):
         sqlite.maxsim_topk(con, select, np.full((1, 2), np.nan), 1)
     with pytest.raises(SerotineError, match="select: must be a SELECT, got 'DELETE FROM documents'"):
         sqlite.maxsim_topk(con, "DELETE FROM documents", QUERY, 1)
+    sqlite.register(con, encoder=WordEncoder(DIM))
+    assert con.execute("SELECT encode_query('bat')").fetchone() != (None,)
+    # Without an encoder, that of an earlier call is gone: its blobs may have another dtype.
+    sqlite.register(con, dim=DIM, dtype="int8")
+    with (
+        pytest.warns(RefusedVectorsWarning, match="encode_query: needs an encoder; call register"),
+        pytest.raises(sqlite3.OperationalError),
+    ):
+        con.execute("SELECT encode_query('bat')").fetchone()
     sqlite.register(con, encoder=WordEncoder(DIM))
     with (
         pytest.warns(RefusedVectorsWarning, match="encode_query: text: must be TEXT, got int"),

@@ -1,7 +1,9 @@
 #include "columns.hpp"
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include "dispatch.hpp"
@@ -75,6 +77,15 @@ const char* name_of(Dtype dtype) {
 
 std::size_t token_bytes(Dtype dtype, std::size_t dim) {
   return dim * maxsim::bytes_of(dtype) + (dtype == Dtype::i8 ? kScaleBytes : 0);
+}
+
+bool overflows(double value) { return std::isfinite(value) && !std::isfinite(static_cast<float>(value)); }
+
+std::string beyond_float(double value) {
+  char text[96];
+  std::snprintf(text, sizeof text, " has a value beyond float32 (%.5g), got %.5g; scale it",
+                static_cast<double>(std::numeric_limits<float>::max()), std::fabs(value));
+  return text;
 }
 
 // The values where they are, or a copy of them at a multiple of their size.
@@ -207,9 +218,12 @@ void Column::check_lists(const std::vector<std::uint32_t>& rows, std::size_t dim
   if (first) dim_ = 1;
   each_token([&](std::size_t row, std::size_t i, std::size_t token) {
     if (dim_ == 0) refuse(token_name(i, row) + " must have at least one dimension, got 0");
-    if (tokens_.validity == nullptr) return;
-    for (std::size_t value = tokens_.begin(token); value < tokens_.begin(token) + dim_; ++value) {
+    const std::size_t begin = tokens_.begin(token);
+    for (std::size_t value = begin; tokens_.validity != nullptr && value < begin + dim_; ++value) {
       if (!is_valid(tokens_.validity, value)) refuse(token_name(i, row) + " has a NULL value; remove it");
+    }
+    for (std::size_t value = begin; doubles_ != nullptr && value < begin + dim_; ++value) {
+      if (overflows(doubles_[value])) refuse(token_name(i, row) + beyond_float(doubles_[value]));
     }
   });
 }

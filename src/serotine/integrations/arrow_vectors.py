@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.integrations.vector_blobs import BlobFormat, PackedVectors, RowName
+from serotine.integrations.vector_blobs import BlobFormat, PackedVectors, RowName, beyond
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,7 +27,8 @@ def packed_column(
 
     Raises:
         TypeError: another type.
-        ValueError: vectors of other dimensions, or of several; NULLs within lists; blobs of a wrong length.
+        ValueError: vectors of other dimensions, or of several; NULLs within lists; values beyond float32; blobs of a
+            wrong length.
     """
     import pyarrow
 
@@ -100,10 +101,16 @@ def _packed_lists(column: pyarrow.Array, name: str, dim: int | None, row_name: R
     if values.null_count:
         raise ValueError(f"{name}: {token_name(_first_null(values) // width)} has a NULL value; remove it")
     floats = values.to_numpy(zero_copy_only=True)
-    if floats.dtype == np.float64:
-        floats = floats.astype(np.float32)
     if width == 0:
         raise ValueError(f"{name}: {token_name(0)} must have at least one dimension, got 0")
+    if floats.dtype == np.float64:
+        doubles = floats
+        with np.errstate(over="ignore"):
+            floats = doubles.astype(np.float32)
+        overflowing = np.flatnonzero(np.isinf(floats) & np.isfinite(doubles))
+        if overflowing.size:
+            fault = beyond(floats.dtype, abs(float(doubles[overflowing[0]])))
+            raise ValueError(f"{name}: {token_name(int(overflowing[0]) // width)} {fault}; scale it")
     return PackedVectors(floats.reshape(-1, width), None, offsets)
 
 

@@ -22,6 +22,7 @@ from serotine.index import TextEncoder, encode_queries
 from serotine.integrations import duckdb_extension
 from serotine.integrations.arrow_vectors import is_blob, packed_column, sql_type, with_offsets
 from serotine.integrations.vector_blobs import (
+    NO_ENCODER,
     BlobDtype,
     BlobFormat,
     PackedVectors,
@@ -47,11 +48,19 @@ if TYPE_CHECKING:
 _KEPT_QUERIES = 1024
 _KEPT_TEXTS = 1024
 _DIGEST_BYTES = 16
+_MAX_COUNT = 2**63 - 1
 _INTEGERS = ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"]
-# A condition of its rows, because DuckDB sorts them all where LIMIT is more than a number.
+# Conditions of the rows, because DuckDB sorts them all where LIMIT has a query.
 _IS_COUNT = (
-    f"CASE WHEN typeof(k) IN ({', '.join(map(repr, _INTEGERS))}) AND k IS NOT NULL THEN true "
-    "ELSE error('k: must be an integer, got ' || ifnull(k::VARCHAR, 'NULL') || '; cast it') END"
+    f"CASE WHEN typeof(k) NOT IN ({', '.join(map(repr, _INTEGERS))}) OR k IS NULL "
+    "THEN error('k: must be an integer, got ' || ifnull(typeof(k) || ' ' || k::VARCHAR, 'NULL') || '; cast it') "
+    "WHEN TRY_CAST(k AS HUGEINT) < 1 THEN error('k: must be at least 1, got ' || k::VARCHAR) ELSE true END"
+)
+# Whatever k is, so that the conditions refuse it, and not DuckDB.
+_LIMIT = f"least(greatest(ifnull(TRY_CAST(k AS HUGEINT), 1), 1), {_MAX_COUNT})"
+_HAS_QUERY = (
+    "CASE WHEN query IS NULL THEN error('query: must not be NULL; pass vectors, such as those of encode_query') "
+    "ELSE true END"
 )
 _HANDLE = "STRUCT(handle BLOB, dim INTEGER, vectors BLOB)"
 
@@ -69,7 +78,8 @@ def register(
     * ``maxsim(query, document)`` is a FLOAT. Both are `FLOAT[n][]`, `FLOAT[][]` (also of DOUBLE) or BLOB. NULL gives
       NULL; a document without tokens scores -inf.
     * ``maxsim_topk(source, vectors, query, k)`` in FROM: the k best rows of a table or view, with a column `score`;
-      `source` is its name as a string, `vectors` its column.
+      `source` is its name as a string, `vectors` its column. Rows where it is NULL are left out; a NULL query is an
+      error.
     * ``encode_query(text)`` is a `FLOAT[dim][]`.
 
     They are temporary macros of this connection: nothing is written to the database. Call it for every cursor. A
@@ -115,12 +125,11 @@ def register(
     con.execute(f"CREATE OR REPLACE TEMP MACRO maxsim(query, document) AS {expression}")
     con.execute(
         "CREATE OR REPLACE TEMP MACRO maxsim_topk(source, vectors, query, k) AS TABLE "  # noqa: S608
-        f"SELECT *, maxsim(query, vectors) AS score FROM query_table(source) WHERE {_IS_COUNT} "
-        "ORDER BY score DESC NULLS LAST LIMIT k"
+        "SELECT *, maxsim(query, vectors) AS score FROM query_table(source) "
+        f"WHERE vectors IS NOT NULL AND {_IS_COUNT} AND {_HAS_QUERY} ORDER BY score DESC LIMIT {_LIMIT}"
     )
-    con.execute("DROP MACRO IF EXISTS temp.encode_query")
-    if loaded is not None:
-        con.execute(f"CREATE TEMP MACRO encode_query(text) AS {functions.create_encode_query(con, loaded)}")
+    encode = f"error('encode_query: {NO_ENCODER}')" if loaded is None else functions.create_encode_query(con, loaded)
+    con.execute(f"CREATE OR REPLACE TEMP MACRO encode_query(text) AS {encode}")
     return "python" if reason else "extension"
 
 

@@ -16,6 +16,7 @@ from serotine.coverage import warn_about_texts
 from serotine.errors import RefusedVectorsWarning, SerotineError, invalid, shown, wrong_type
 from serotine.index import TextEncoder, encode_queries
 from serotine.integrations.vector_blobs import (
+    NO_ENCODER,
     BlobDtype,
     BlobFormat,
     Floats,
@@ -24,6 +25,7 @@ from serotine.integrations.vector_blobs import (
     chosen_format,
     floats_of,
     scored,
+    token_floats,
 )
 from serotine.issued_warnings import issue_warning
 
@@ -49,8 +51,7 @@ def register(
     * ``encode_query(text)`` is such a blob.
 
     SQLite calls a function row by row: for the best of many rows, `maxsim_topk` is faster. It also drops the message of
-    an error, which becomes a `RefusedVectorsWarning`. A further call replaces `maxsim`, and with an encoder
-    `encode_query`.
+    an error, which becomes a `RefusedVectorsWarning`. A further call replaces both.
 
     Args:
         con: an open connection.
@@ -92,8 +93,8 @@ def register(
             raise
 
     con.create_function("maxsim", 2, score, deterministic=True)
-    if loaded is not None:
-        con.create_function("encode_query", 1, _encode_query(loaded, blobs), deterministic=True)
+    encode = _without_encoder if loaded is None else _encode_query(loaded, blobs)
+    con.create_function("encode_query", 1, encode, deterministic=True)
 
 
 def maxsim_topk(
@@ -121,7 +122,7 @@ def maxsim_topk(
         The other columns of each row, and its score.
 
     Raises:
-        TypeError: `con` is no connection, or a value of the last column is no blob.
+        TypeError: `con` is no connection, `query` no real numbers, or a value of the last column no blob.
         ValueError: a blob is no whole number of tokens or is not finite; a wrong query or k.
         SerotineError: the SELECT has no columns.
 
@@ -140,12 +141,7 @@ def maxsim_topk(
         raise wrong_type("k", "an int of at least 1", k)
     if k < 1:
         raise invalid("k", "at least 1", k)
-    try:
-        floats = np.ascontiguousarray(query, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise wrong_type("query", "floats of shape (tokens, dim)", query) from None
-    if floats.ndim != 2 or floats.shape[1] == 0:
-        raise ValueError(f"query: must have shape (tokens, dim), got {floats.shape}")
+    floats = np.asarray(token_floats(query, "query"), dtype=np.float32)
     blobs = BlobFormat(dtype, floats.shape[1])
     prepared = _for_documents(floats, blobs)
     cursor = con.execute(select, parameters)
@@ -231,6 +227,12 @@ def _scores(
         return np.asarray(scores, dtype=np.float32)
 
     return scored(_read(column, blobs, dim, name, row_name), score, name, row_name)
+
+
+def _without_encoder(_text: object) -> None:
+    message = f"encode_query: {NO_ENCODER}"
+    issue_warning(RefusedVectorsWarning(message))
+    raise TypeError(message)
 
 
 def _encode_query(encoder: TextEncoder, blobs: BlobFormat) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.errors import invalid, not_one_of, wrong_type
+from serotine.errors import invalid, not_one_of, shown, wrong_type
 from serotine.index import TextEncoder
 from serotine.integrations.passages import load_encoder
 
@@ -22,6 +22,7 @@ RowName: TypeAlias = Callable[[int], str]
 Score: TypeAlias = Callable[["PackedVectors", slice], NDArray[np.float32]]
 """Scores documents, which are those rows of a batch."""
 
+NO_ENCODER = "needs an encoder; call register(con, encoder=...)"
 # Of the error of `serotine.maxsim`, whose remedy is an argument that SQL does not have.
 _OVERFLOW = "overflows float32"
 _SCALE_BYTES = 4
@@ -125,17 +126,16 @@ def pack_vectors(vectors: Floats, dtype: BlobDtype = "float16") -> bytes:
         dtype: "float16", the default; "int8", half of that, with a scale for every token; or "float32".
 
     Raises:
-        ValueError: another shape or dtype; for int8, a value that is not finite.
+        TypeError: no real numbers.
+        ValueError: another shape or dtype; tokens of several dimensions; a value that is not finite, or beyond `dtype`.
 
     >>> import numpy as np
     >>> from serotine.integrations import pack_vectors
     >>> len(pack_vectors(np.eye(3, 128))), len(pack_vectors(np.eye(3, 128), "int8"))
     (768, 396)
     """
-    array = np.asarray(vectors)
-    if array.ndim != 2:
-        raise ValueError(f"vectors: must have shape (tokens, dim), got {array.shape}")
-    return BlobFormat(dtype, None).write(array)
+    blobs = BlobFormat(dtype, None)
+    return blobs.write(token_floats(vectors, "vectors", np.float16 if dtype == "float16" else np.float32))
 
 
 def unpack_vectors(blob: bytes, dim: int, dtype: BlobDtype = "float16") -> NDArray[np.float32]:
@@ -147,6 +147,7 @@ def unpack_vectors(blob: bytes, dim: int, dtype: BlobDtype = "float16") -> NDArr
         dtype: what it holds.
 
     Raises:
+        TypeError: `blob` is no bytes, or `dim` no int.
         ValueError: the blob is no whole number of tokens.
 
     >>> import numpy as np
@@ -155,8 +156,64 @@ def unpack_vectors(blob: bytes, dim: int, dtype: BlobDtype = "float16") -> NDArr
     [[1.0, 0.0], [0.0, 1.0]]
     """
     blobs = BlobFormat(dtype, dim)
+    if dim is None:
+        raise wrong_type("dim", "an int of at least 1", dim)
+    if not isinstance(blob, (bytes, bytearray, memoryview)):
+        raise wrong_type("blob", "bytes", blob, fix="pack_vectors writes them")
     ends = np.array([0, len(blob)], dtype=np.int64)
     return floats_of(blobs.read(np.frombuffer(blob, np.uint8), ends, dim, "blob", lambda _: "its length"))
+
+
+def token_floats(value: object, name: str, dtype: type[np.floating[Any]] = np.float32) -> Floats:
+    """Return the token vectors of one text, finite floats (tokens, dim) of a dtype.
+
+    Args:
+        value: an array or lists of real numbers.
+        name: the argument, for errors.
+        dtype: np.float16 or np.float32.
+
+    Raises:
+        TypeError: no real numbers.
+        ValueError: another shape; tokens of several dimensions; a value that is not finite, or beyond the dtype.
+    """
+    expected = "floats of shape (tokens, dim)"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise _ragged(value, name) from None
+    if array.ndim == 0:
+        raise wrong_type(name, expected, value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: must be {expected}, got dtype {array.dtype}; pass real numbers")
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name}: must have shape (tokens, dim), got {array.shape}")
+    with np.errstate(over="ignore"):
+        floats = np.ascontiguousarray(array, dtype=dtype)
+    bad = np.flatnonzero(~np.isfinite(floats).all(axis=1))
+    if not bad.size:
+        return floats
+    token = array[bad[0]]
+    if not np.isfinite(token).all():
+        raise ValueError(f"{name}: token {bad[0]:,} contains NaN or infinity; clean it")
+    fix = "scale the vectors down" + (", or pack them as 'float32'" if floats.dtype == np.float16 else "")
+    raise ValueError(f"{name}: token {bad[0]:,} {beyond(floats.dtype, float(np.abs(token).max()))}; {fix}")
+
+
+def beyond(dtype: np.dtype[Any], value: float) -> str:
+    """Return what is wrong with a value that a dtype does not hold."""
+    return f"has a value beyond {dtype.name} ({float(np.finfo(dtype).max):.5g}), got {value:.5g}"
+
+
+def _ragged(value: Any, name: str) -> ValueError:
+    """Return the error for lists that are no array."""
+    try:
+        widths = [len(token) for token in value]
+    except TypeError:
+        widths = []
+    for token, width in enumerate(widths):
+        if width != widths[0]:
+            return ValueError(f"{name}: token {token:,} must have {widths[0]} dimensions, got {width}")
+    return ValueError(f"{name}: must be floats of shape (tokens, dim), got {shown(value)}")
 
 
 def floats_of(vectors: PackedVectors) -> NDArray[np.float32]:

@@ -402,3 +402,14 @@ def test_settings_are_parsed_as_they_are_recorded() -> None:
         assert Chunking.parse(f"{chunking} more") == chunking
     encoder = LateEncoder()
     assert Chunking.of(32, None, encoder, late=True) == Chunking(32, 0, late=True)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_passages_longer_than_the_encoder_reads_are_refused(index: Index, tmp_path: Path, late: bool) -> None:
+    (tmp_path / "a.txt").write_text(words(600))
+    for tokens in (65, 100_000):
+        with pytest.raises(
+            ValueError, match=rf"^tokens: must be at most 64, the tokens that 'short' reads, got {tokens}$"
+        ):
+            run(index, tmp_path / "a.txt", Chunking(tokens, late=late))
+    assert run(index, tmp_path / "a.txt", Chunking(64, late=late)).added

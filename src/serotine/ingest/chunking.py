@@ -70,13 +70,18 @@ class Chunking:
         Raises:
             ValueError: the encoder reads fewer tokens, or the overlap is more than half of them.
         """
-        limit = getattr(encoder, "document_room", None)
-        if tokens is not None and limit is not None and tokens > limit:
-            raise invalid(_tokens(), f"at most {limit}, the tokens that {encoder.name!r} reads", tokens)
-        length = tokens if tokens is not None else default_length(limit)[0]
+        length = tokens if tokens is not None else default_length(getattr(encoder, "document_room", None))[0]
         if overlap is None:
             overlap = 0 if late else default_overlap(length)
-        return cls(length, overlap, late)
+        chunking = cls(length, overlap, late)
+        chunking.check_room(encoder)
+        return chunking
+
+    def check_room(self, encoder: TextEncoder) -> None:
+        """Raise ValueError for passages that are longer than an encoder reads."""
+        limit = getattr(encoder, "document_room", None)
+        if self.tokens is not None and limit is not None and self.tokens > limit:
+            raise invalid(_tokens(), f"at most {limit}, the tokens that {encoder.name!r} reads", self.tokens)
 
 
 def _tokens() -> str:

@@ -40,8 +40,9 @@ class Ingest:
         sources: files, folders, and ``SourceFile.named(path, "name.pdf")`` for a file whose path means nothing, such as
             an upload: it is recorded under that name, and replaced by the next file of that name.
         encoder: the encoder of the index, or its name; its tokens are counted to cut texts into passages.
-        chunking: how texts are cut; None: as the texts of these sources were cut before; of sources that are not in the
-            index, as the last run said, or the default for the encoder.
+        chunking: how texts are cut, into passages of at most as many tokens as the encoder reads; None: as the texts of
+            these sources were cut before; of sources that are not in the index, as the last run said, or the default
+            for the encoder.
         filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
         strict: skip a file with a bad row whole; otherwise bad rows are skipped and counted, and the others indexed.
@@ -54,6 +55,9 @@ class Ingest:
             Otherwise it stays, and the source is skipped: its disk may not be mounted.
         on_step: called many times a second while files are read and cut; what it raises ends the run. What is
             committed stays.
+
+    Raises:
+        ValueError: passages of `chunking` are longer than the encoder reads.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Ingest:
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
         self._chunking = chunking
+        if chunking is not None:
+            chunking.check_room(self._encoder)
         self._filterable = filterable or {}
         self._upsert = upsert
         self._strict = strict
@@ -263,6 +269,7 @@ def update(
     Raises:
         InputFileError: a source does not exist, of which the index has nothing, or none has files to read.
         ReadOnlyError, EncoderError: the index cannot be written to.
+        ValueError: passages of `chunking` are longer than the encoder reads.
     """
     ingest = Ingest(
         sources,

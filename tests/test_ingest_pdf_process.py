@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from helpers.fakes import WordEncoder
@@ -19,7 +20,7 @@ from helpers.pdf_cases import nested_forms, text_pdf
 from serotine import Index
 from serotine.errors import InputFileError
 from serotine.ingest import update
-from serotine.ingest.readers import pdf_pages, pdf_process
+from serotine.ingest.readers import definitions, pdf_pages, pdf_process, reading_process, reading_program
 from serotine.ingest.readers.pdf import read_pdf
 
 pytest.importorskip("pypdfium2")
@@ -29,14 +30,14 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 
 @pytest.fixture(autouse=True)
 def no_idle_process() -> Iterator[None]:
-    pdf_process._end_idle()
+    pdf_process._PROCESSES.end_idle()
     yield
-    pdf_process._end_idle()
+    pdf_process._PROCESSES.end_idle()
 
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A program in place of `pdf_pages`, which says that a file has two pages, and then runs what is appended."""
+    """A program in place of `reading_program`, which says that a file has two pages, and then runs what is appended."""
     path = tmp_path / "program.py"
     path.write_text(
         textwrap.dedent("""
@@ -47,9 +48,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             print('{"text": "a", "comments": 0}', flush=True)
         """)
     )
-    monkeypatch.setattr(pdf_process, "_PROGRAM", path)
+    monkeypatch.setattr(reading_process, "_PROGRAM", path)
     yield path
-    monkeypatch.setattr(pdf_process, "_PROGRAM", Path(pdf_pages.__file__))
+    monkeypatch.undo()
     # The next file is read.
     assert read_pdf(text_pdf(), "next.pdf").text == "Bats eat moths\n\nBats eat moths"
 
@@ -100,7 +101,7 @@ def test_a_file_that_ends_the_process_is_refused(program: Path, end: str, reason
     with pytest.raises(InputFileError, match=f"^a.pdf: {reason}"):
         read_pdf(text_pdf(), "a.pdf", parts.append)
     assert parts == [0.5]
-    assert pdf_process._idle == []
+    assert pdf_process._PROCESSES._idle == []
 
 
 def test_a_file_that_gets_no_answer_is_refused(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +125,14 @@ def test_one_process_reads_many_files_and_is_replaced_when_it_is_gone() -> None:
     for data, message in ((b"%PDF", "damaged, or not a PDF"), (text_pdf(b""), "contains no text on its 2 pages")):
         with pytest.raises(InputFileError, match=message):
             read_pdf(data, "a.pdf")
-    (process,) = pdf_process._idle
+    (process,) = pdf_process._PROCESSES._idle
     pid = process._process.pid
     assert read_pdf(text_pdf(), "b.pdf").text
-    assert [each._process.pid for each in pdf_process._idle] == [pid]
+    assert [each._process.pid for each in pdf_process._PROCESSES._idle] == [pid]
     process._process.kill()
     process._process.wait()
     assert read_pdf(text_pdf(), "b.pdf").text
-    assert [each._process.pid for each in pdf_process._idle] != [pid]
+    assert [each._process.pid for each in pdf_process._PROCESSES._idle] != [pid]
 
 
 def test_what_the_caller_raises_ends_the_process() -> None:
@@ -139,10 +140,10 @@ def test_what_the_caller_raises_ends_the_process() -> None:
         raise KeyboardInterrupt
 
     assert read_pdf(text_pdf(), "b.pdf").text
-    (process,) = pdf_process._idle
+    (process,) = pdf_process._PROCESSES._idle
     with pytest.raises(KeyboardInterrupt):
         read_pdf(text_pdf(), "a.pdf", interrupt)
-    assert pdf_process._idle == []
+    assert pdf_process._PROCESSES._idle == []
     assert process.has_ended()
 
 
@@ -150,7 +151,7 @@ def test_threads_read_at_once() -> None:
     with ThreadPoolExecutor(4) as executor:
         texts = list(executor.map(lambda i: read_pdf(text_pdf(b"%d" % i, 20), "a.pdf").text, range(24)))
     assert texts == ["\n\n".join([str(i)] * 20) for i in range(24)]
-    assert 1 <= len(pdf_process._idle) <= 4
+    assert 1 <= len(pdf_process._PROCESSES._idle) <= 4
 
 
 @posix
@@ -160,41 +161,42 @@ def test_a_forked_process_starts_its_own() -> None:
     if (pid := os.fork()) == 0:
         status = 1
         try:
-            status = 0 if pdf_process._idle == [] and read_pdf(text_pdf(), "a.pdf").text == expected else 2
-            pdf_process._end_idle()
+            status = 0 if pdf_process._PROCESSES._idle == [] and read_pdf(text_pdf(), "a.pdf").text == expected else 2
+            pdf_process._PROCESSES.end_idle()
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert not pdf_process._idle[0].has_ended()
+    assert not pdf_process._PROCESSES._idle[0].has_ended()
     assert read_pdf(text_pdf(), "a.pdf").text == expected
 
 
 def test_without_an_executable_of_python_files_are_read_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     files = (text_pdf(), text_pdf(b"a (b) \\(c", 3), nested_forms(2))
     expected = [read_pdf(data, "a.pdf") for data in files]
-    pdf_process._end_idle()
+    pdf_process._PROCESSES.end_idle()
     monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
     assert [read_pdf(data, "a.pdf") for data in files] == expected
     with pytest.raises(InputFileError, match=r"^a.pdf: damaged, or not a PDF; write it again"):
         read_pdf(b"%PDF", "a.pdf")
-    assert pdf_process._idle == []
+    assert pdf_process._PROCESSES._idle == []
 
 
 def test_the_pages_that_are_read_before_the_time_is_over_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(100))
     monkeypatch.setattr(pdf_pages.time, "thread_time", lambda: next(seconds))
-    *_, last = pdf_pages.read_pages(text_pdf(pages=3), 1000, 2.0)
+    *_, last = pdf_pages.read(text_pdf(pages=3), 1000, 2.0)
     assert last["problem"].startswith("its first 2 of 3 pages took more than 2 seconds; print it")
 
 
 def test_texts_beyond_the_limit_are_not_sent() -> None:
-    messages = list(pdf_pages.read_pages(text_pdf(b"abc", 9), 7, 60.0))
+    messages = list(pdf_pages.read(text_pdf(b"abc", 9), 7, 60.0))
     assert [message["text"] for message in messages[1:]] == ["abc", "abc", "ab"]
 
 
-def test_the_program_imports_neither_this_package_nor_numpy() -> None:
+@pytest.mark.parametrize("module", [reading_program, pdf_pages, definitions])
+def test_the_program_imports_neither_this_package_nor_numpy(module: ModuleType) -> None:
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
-    command = [sys.executable, "-P", "-S", "-c", code, pdf_pages.__file__]
+    command = [sys.executable, "-P", "-S", "-c", code, str(module.__file__)]
     modules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert not {"serotine", "numpy", "torch"} & {module.partition(".")[0] for module in modules}
 
@@ -207,7 +209,7 @@ _READER = """
     from serotine.ingest.readers.pdf import read_pdf
     pdf_process._MEMORY = 1 << 36
     read_pdf(text_pdf(), "a.pdf")
-    print(pdf_process._idle[0]._process.pid, flush=True)
+    print(pdf_process._PROCESSES._idle[0]._process.pid, flush=True)
     read_pdf(nested_forms(40), "c.pdf")
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from serotine.errors import InputFileError
 from serotine.ingest import SourceFile, read
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.file_types import TEXT_READERS
+from serotine.ingest.readers import code, reading_process
 from serotine.ingest.readers.grammars import GRAMMARS
 
 pytest.importorskip("tree_sitter")
@@ -233,37 +233,74 @@ def test_broken_and_deep_source_code_is_still_text(tmp_path: Path) -> None:
         assert document.text == text
 
 
-def test_source_code_that_takes_too_long_to_parse_is_one_text() -> None:
+_NOT_PARSED = ((1, "too many errors of syntax to find definitions; it was read as one text"),)
+
+
+def test_source_code_that_takes_too_long_to_parse_is_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
     # Minutes without a limit.
+    monkeypatch.setattr(code, "_SECONDS", 0.5)
     text = "def f():\n    pass\n" + "<!--" * 25_000
     extract = TEXT_READERS[".py"](text.encode(), "a.py")
-    assert (extract.text, len(extract.sections)) == (text, 1)
-    assert extract.problems == ((1, "too many errors of syntax to find definitions; it was read as one text"),)
+    assert (extract.text, len(extract.sections), extract.problems) == (text, 1, _NOT_PARSED)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts addresses as Linux does")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory need Linux")
 @pytest.mark.parametrize(
     ("suffix", "text"),
     [
         (".java", "x = a " + "<a " * 21_000),
-        (".java", "a && " * 1_000 + "x = a " + "<a " * 21_000),
         (".java", "int f; " * 9_360 + "x = a " + "<a " * 21_000),
         (".c", "a=>" * 2_700),
+        (".php", "<?php //" + "x" * 16_350 + "\n" + ";+" * 24_000),
     ],
 )
 def test_source_code_that_takes_too_much_memory_to_parse_is_one_text(suffix: str, text: str) -> None:
-    # 12 GB and more without a limit; where there is no more, tree-sitter ends the process.
-    program = (
-        "import resource, sys; from pathlib import Path; from serotine.ingest.file_types import TEXT_READERS\n"
-        "read = TEXT_READERS[sys.argv[1]]; read(b'int a;', f'a{sys.argv[1]}')\n"
-        "limit = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + (512 << 20)\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "print(read(sys.stdin.buffer.read(), f'a{sys.argv[1]}').problems)\n"
-    )
-    command = [sys.executable, "-c", program, suffix]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"too many errors of syntax" in done.stdout
+    # Gigabytes without a limit; where there is no more, tree-sitter ends its process.
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    extract = TEXT_READERS[suffix](text.encode(), f"a{suffix}")
+    assert (extract.text, extract.problems) == (text, _NOT_PARSED)
+    # Of all processes that have ended, in KiB.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 512 << 10
+    # The next file is parsed.
+    assert len(TEXT_READERS[".py"](b"def f(): pass\ndef g(): pass\n", "a.py").sections) == 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".py", 'X = """{prose}"""\ndef f(): pass\n'),
+        (".c", "/* {prose} */\nint f() {{}}\n"),
+        (".js", "const x = `{prose}`\nfunction f() {{}}\n"),
+    ],
+)
+def test_long_comments_and_strings_are_no_errors_of_syntax(suffix: str, text: str) -> None:
+    source = text.format(prose="It's what \"they\" don't (say) {of; bats\n" * 4_000)
+    extract = TEXT_READERS[suffix](source.encode(), f"a{suffix}")
+    assert (extract.problems, extract.sections[-1].headings) == ((), ("f",))
+
+
+def test_where_no_process_starts_source_code_is_one_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code._PROCESSES.end_idle()
+    program = tmp_path / "program.py"
+    program.write_text("raise SystemExit(7)")
+    monkeypatch.setattr(reading_process, "_PROGRAM", program)
+    extract = TEXT_READERS[".py"](b"def f(): pass\n", "a.py")
+    ((line, problem),) = extract.problems
+    assert line == 1
+    assert problem.startswith("the process that reads source code did not start (exit status 7); check that another")
+    assert problem.endswith("; it was read as one text")
+
+
+def test_without_an_executable_of_python_source_code_is_parsed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    code._PROCESSES.end_idle()
+    source = b"class A:\n  def f(self): pass\n"
+    expected = TEXT_READERS[".py"](source, "a.py")
+    code._PROCESSES.end_idle()
+    monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+    assert TEXT_READERS[".py"](source, "a.py") == expected
+    assert code._PROCESSES._idle == []
 
 
 def test_binary_under_the_name_of_source_code_is_one_message() -> None:
@@ -272,9 +309,6 @@ def test_binary_under_the_name_of_source_code_is_one_message() -> None:
 
 
 def test_missing_grammars_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from serotine.ingest.readers import code
-
-    code._parser.cache_clear()
     monkeypatch.setitem(sys.modules, "tree_sitter_go", None)
     with pytest.raises(InputFileError, match=r"a\.go: reading source code needs the extra \[ingest\]"):
         TEXT_READERS[".go"](b"package a", "a.go")

@@ -34,7 +34,11 @@ MIN_BYTES = 10_000
 TAKING_PERIODS = 9
 # Bytes of responses that wait for slow clients, in one process: beyond it, the slowest is closed.
 MAX_UNSENT_BYTES = 256 << 20
-# Of responses, between two looks at how much waits.
+# Bytes of requests that are in memory, in one process: beyond it, the slowest of those that still arrive is refused.
+MAX_BODY_BYTES = 512 << 20
+# A smaller body is not refused for that. One that waits behind another request's response is not read to this size.
+_LARGE_BODY_BYTES = 1 << 19
+# Of responses, and of requests, between two looks at how much there is of them.
 _LOOK_BYTES = 16 << 20
 # No client is the slowest before.
 _MIN_SECONDS = 1.0
@@ -45,14 +49,19 @@ MAX_FRAMING_BYTES = 1 << 16
 _log = logging.getLogger("serotine.serving")
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # As `errors.error_response`, which is the application's: it loads once the socket is open.
+_RESPONSE = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _ENDLESS_BODY = (
     b'{"error": {"code": "too_large", "message": "request: its headers, and those of a chunk, must be at most '
     b'65,536 bytes; send fewer or shorter ones"}}'
 )
-_ENDLESS = (
-    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%b"
-) % (len(_ENDLESS_BODY), _ENDLESS_BODY)
+_ENDLESS = _RESPONSE % (b"413 Content Too Large", len(_ENDLESS_BODY), _ENDLESS_BODY)
+_TOO_MANY_BODY = (
+    b'{"error": {"code": "overloaded", "message": "too many large requests: their bodies fill the memory, and this one '
+    b'arrives slowest; retry in a moment"}}'
+)
+_TOO_MANY = _RESPONSE % (b"429 Too Many Requests\r\nRetry-After: 1", len(_TOO_MANY_BODY), _TOO_MANY_BODY)
+# Files of uploads are stored on disk while they arrive. As `errors.UPLOAD_SUFFIX`.
+_UPLOAD_SUFFIX = "/files"
 
 
 # `close` drops what waits in the system's send buffer.
@@ -95,6 +104,10 @@ class PatientProtocol(_Protocol):
     _unsent: ClassVar[set[PatientProtocol]] = set()
     # Bytes of responses since the last look at how much waits.
     _unseen: ClassVar[int] = 0
+    # Of this process: connections whose request is in memory, with the bytes of its body.
+    _bodies: ClassVar[dict[PatientProtocol, int]] = {}
+    # Bytes of bodies since the last look at how many there are.
+    _unsummed: ClassVar[int] = 0
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     flow: FlowControl
@@ -108,6 +121,9 @@ class PatientProtocol(_Protocol):
         self.transport = cast("asyncio.Transport", _WatchedTransport(self.transport, self))
         # The newest request that has arrived whole.
         self._received: Any = None
+        # The request whose body is counted, and since when.
+        self._counted: Any = None
+        self._counted_since = 0.0
         self._bytes = 0
         # Bytes since the last that were of a body, or ended a head.
         self._framing = 0
@@ -131,6 +147,7 @@ class PatientProtocol(_Protocol):
         self._framing += len(data)
         if self.cycle is not cycle or self._body_size() > size:
             self._framing = 0
+        self._count_body(len(data))
         if self.cycle is not self._received and not self.cycle.more_body:
             self._framing = 0
             self._received = self.cycle
@@ -140,6 +157,46 @@ class PatientProtocol(_Protocol):
 
     def _body_size(self) -> int:
         return 0 if self.cycle is None else len(self.cycle.body)
+
+    def _count_body(self, size: int) -> None:
+        if self.cycle is None or self.cycle.response_complete or self.cycle.scope["path"].endswith(_UPLOAD_SUFFIX):
+            return
+        if self.cycle is not self._counted:
+            self._counted, self._counted_since = self.cycle, self.loop.time()
+            self._bodies[self] = 0
+        if self not in self._bodies:
+            return
+        self._bodies[self] += size
+        PatientProtocol._unsummed += size
+        if PatientProtocol._unsummed >= _LOOK_BYTES:
+            self._refuse_slowest_body()
+
+    @classmethod
+    def _refuse_slowest_body(cls) -> None:
+        PatientProtocol._unsummed = 0
+        # One body has a limit of its own.
+        while len(cls._bodies) > 1 and sum(cls._bodies.values()) > MAX_BODY_BYTES:
+            arriving = [
+                other
+                for other, size in cls._bodies.items()
+                if size >= _LARGE_BODY_BYTES
+                and other.cycle is not other._received
+                and other.loop.time() - other._counted_since >= _MIN_SECONDS
+            ]
+            if not arriving:
+                return
+            min(arriving, key=cls._body_bytes_per_second)._refuse_body()
+
+    def _body_bytes_per_second(self) -> float:
+        return self._bodies[self] / (self.loop.time() - self._counted_since)
+
+    def _refuse_body(self) -> None:
+        size = self._bodies.pop(self)
+        _log.warning(f"a client sends its request too slowly; refused after {size:,} bytes, others fill the memory")
+        if not self.cycle.response_started:
+            self.transport.write(_TOO_MANY)
+        self._stop()
+        self.transport.close()
 
     def _refuse(self) -> None:
         in_head = self.cycle is self._received
@@ -151,6 +208,7 @@ class PatientProtocol(_Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        self._bodies.pop(self, None)
         self._stop()
         self._stop_writing()
         super().connection_lost(exc)
@@ -171,6 +229,7 @@ class PatientProtocol(_Protocol):
 
     def on_response_complete(self) -> None:
         """Begin the next request, if one has arrived already, as soon as the client has taken most of the response."""
+        self._bodies.pop(self, None)
         if self.flow.write_paused and not self.transport.is_closing():
             self._completed = True
         else:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import CoverageReport, TextCoverage, warn_about_report, warn_about_texts
+from serotine.coverage import CoverageReport, warn_about_report, warn_about_texts
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import check_budget
 from serotine.encoders.choice import BackendName, Choice
-from serotine.encoders.dense_pooling import pool_states, pooling_modes, text_vectors
+from serotine.encoders.dense_pooling import Similarity, pool_texts, pooled_dim, pooling_modes, similarity, text_vectors
 from serotine.encoders.fingerprint import (
     HALF_DTYPES,
     MIN_AGREEMENT,
@@ -33,6 +33,7 @@ from serotine.encoders.options import EncoderOptions
 from serotine.encoders.passages import passage_windows, validated_spans
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.states import batched_states, normalize_rows
+from serotine.encoders.text_reading import TextReading
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens, merge_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token
 from serotine.encoders.windows import tokenized_windows
@@ -47,7 +48,7 @@ _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 _log = logging.getLogger("serotine.encoders")
 
 
-class Encoder:
+class Encoder(TextReading):
     """Turns texts into one unit vector per token, ready for MaxSim.
 
     Args:
@@ -183,6 +184,16 @@ class Encoder:
     def dim(self) -> int:
         """Dimension of a token vector."""
         return self._dim
+
+    @property
+    def pooled_dim(self) -> int | None:
+        """Dimension of a vector of `encode_pooled`; None for a late-interaction encoder, which has none."""
+        return pooled_dim(self._spec, self._dim)
+
+    @property
+    def pooled_similarity(self) -> Similarity | None:
+        """How the model compares such vectors; None where it has none."""
+        return None if self.pooled_dim is None else similarity(self._spec)
 
     @property
     def normalizes(self) -> bool:
@@ -325,22 +336,23 @@ class Encoder:
             EncoderError: a late-interaction encoder, or an unknown pooling mode.
             TypeError, ValueError: as `encode_queries`.
         """
-        modes = pooling_modes(self._spec)
-        validated, side = strings(texts, "texts"), self._side(query)
-        rows: list[NDArray[np.float32]] = []
-        with progress_bar(len(validated), "Encoding", enabled=show_progress) as advance:
-            for start in range(0, len(validated), _POOLED_BATCH):
-                batch = validated[start : start + _POOLED_BATCH]
-                states = self._states(batch, side, show_progress=False, all_tokens=True)
-                encoded = self._tokenizer.encode(batch, side)
-                for text_states, tokens in zip(states, encoded, strict=True):
-                    pooled = np.arange(len(tokens)) >= (0 if side.keep_prompt else tokens.prompt_tokens)
-                    vector = np.zeros(self._spec.dim, dtype=np.float32)
-                    if len(text_states):
-                        vector = pool_states(text_states, pooled, modes)
-                    rows.append(vector)
-                advance(len(batch))
-        return text_vectors(rows, self._spec, self._dim)
+        validated = strings(texts, "texts")
+        return self._with_pooled(validated, self._side(query), show_progress=show_progress)[1]
+
+    def encode_documents_with_pooled(
+        self, texts: Sequence[str], *, show_progress: bool = False
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return what `encode_documents` and `encode_pooled` return of documents, of one pass of a dense encoder.
+
+        Raises:
+            Every error of the two.
+        """
+        validated, side = strings(texts, "texts"), self._spec.document
+        warn_about_texts(self, validated, query=False)
+        vectors, pooled = self._with_pooled(validated, side, show_progress=show_progress)
+        if self.normalizes:
+            normalize_rows(vectors, self.name)
+        return [merge_tokens(rows, self._spec.pooling) for rows in vectors] if self._pools(side) else vectors, pooled
 
     def with_query_length(self, length: int) -> Encoder:
         """Return this encoder with queries of at most `length` tokens; the model is shared.
@@ -357,11 +369,6 @@ class Encoder:
         encoder._tokenizer = TextTokenizer(encoder._spec)
         encoder._options = options
         return encoder
-
-    def token_ids(self, text: str, *, query: bool) -> tuple[int, ...]:
-        """Return the ids of all tokens of a text that the model gets."""
-        (tokens,) = self._tokenizer.encode(strings([text], "texts"), self._side(query))
-        return tuple(tokens.ids.tolist())
 
     def token_states(
         self, texts: Sequence[str], *, query: bool, show_progress: bool = False
@@ -387,57 +394,6 @@ class Encoder:
         means = cluster_means(vectors, clusters, normalize=True)
         return [tokens[rows[int(np.argmax(vectors[rows] @ mean))]] for rows, mean in zip(clusters, means, strict=True)]
 
-    def passage_tokens(self, document: str, start: int, end: int) -> list[Token]:
-        """Return the token of every row of a passage that `encode_passages` encodes; `pool_factor` is left aside.
-
-        >>> [token.text for token in Encoder().passage_tokens("Late bats.", 5, 9)]
-        ['[CLS]', 'bats', '[SEP]']
-        """
-        spans = validated_spans(document, [(start, end)])
-        plan = passage_windows(self._tokenizer, document, spans, self._spec.document, allow_empty=False)
-        return plan.tokens(0, start, self._tokenizer.piece)
-
-    @property
-    def document_room(self) -> int:
-        """Number of tokens of a document's text that are encoded; the rest is truncated.
-
-        >>> Encoder().document_room
-        510
-        """
-        return self._tokenizer.max_text_tokens(self._spec.document)
-
-    @property
-    def query_room(self) -> int:
-        """Number of tokens of a query's text that are encoded; the rest is truncated.
-
-        >>> Encoder().query_room
-        62
-        """
-        return self._tokenizer.max_text_tokens(self._spec.query)
-
-    def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
-        """Return how many tokens every text has, how many are encoded, and what is outside the vocabulary.
-
-        The model is not run.
-
-        >>> text = "bats " * 600
-        >>> (coverage,) = Encoder().coverage([text])
-        >>> coverage.tokens, coverage.limit, coverage.truncated, coverage.unknown_share(text)
-        (600, 510, True, 0.0)
-        """
-        return self._tokenizer.coverage(strings(texts, "texts"), self._side(query))
-
-    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the characters of every token, int32 (tokens, 2) per text, not truncated; the model is not run.
-
-        >>> Encoder().token_spans(["late bats"])[0].tolist()
-        [[0, 4], [5, 9]]
-        """
-        return self._tokenizer.spans(strings(texts, "texts"))
-
-    def _side(self, query: bool) -> Side:
-        return self._spec.query if query else self._spec.document
-
     def _pools(self, side: Side) -> bool:
         pooling = self._spec.pooling
         return pooling.factor > 1 and (pooling.queries or side is self._spec.document)
@@ -449,6 +405,23 @@ class Encoder:
         report = CoverageReport() if warnings_wanted() else None
         encoded = self._vectors(validated, side, show_progress=show_progress, batch_tokens=batch_tokens, report=report)
         return [merge_tokens(vectors, self._spec.pooling) for vectors in encoded] if self._pools(side) else encoded
+
+    def _with_pooled(
+        self, texts: list[str], side: Side, *, show_progress: bool
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return the states of every text's scored tokens, and the pooled vectors."""
+        modes = pooling_modes(self._spec)
+        scored: list[NDArray[np.float32]] = []
+        rows: list[NDArray[np.float32]] = []
+        with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
+            for start in range(0, len(texts), _POOLED_BATCH):
+                batch = texts[start : start + _POOLED_BATCH]
+                states = self._states(batch, side, show_progress=False, all_tokens=True)
+                encoded = self._tokenizer.encode(batch, side)
+                rows += pool_texts(states, encoded, side, modes, self._spec)
+                scored += [rows_[tokens.scored, : self._dim] for rows_, tokens in zip(states, encoded, strict=True)]
+                advance(len(batch))
+        return scored, text_vectors(rows, self._spec, self._dim)
 
     def _vectors(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.fakes import WordEncoder
+from helpers.fakes import DenseEncoder, WordEncoder
 from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
@@ -27,7 +27,7 @@ BEFORE = {"a": "alpha bat", "b": "beta owl", "c": "gamma fox"}
 FORKS = """
 import json, os, signal, sys
 sys.path.insert(0, {tests!r})
-from helpers.fakes import WordEncoder
+from helpers.fakes import DenseEncoder, WordEncoder
 from serotine import Index
 from serotine.index.store import sql
 from serotine.index.files import durable
@@ -122,6 +122,11 @@ CHANGES = {
         "    index.delete(where=dict(kind={{'!=': 'none'}}))",
         {},
     ),
+    "upsert pooled": (
+        "with Index.open({path!r}, encoder=DenseEncoder()) as index:\n"
+        "    index.add(ids=['b', 'd'], texts=['beta changed', 'delta'], upsert=True)",
+        {**BEFORE, "b": "beta changed", "d": "delta"},
+    ),
     "delete": (
         "with Index.open({path!r}, encoder=WordEncoder()) as index:\n    index.delete(['a', 'c'])",
         {"b": "beta owl"},
@@ -129,19 +134,33 @@ CHANGES = {
 }
 
 
-def create(path: Path) -> None:
-    with Index.create(path, encoder=WordEncoder()) as index:
+def encoder_of(name: str) -> WordEncoder:
+    return DenseEncoder() if "pooled" in name else WordEncoder()
+
+
+def create(path: Path, name: str = "") -> None:
+    with Index.create(path, encoder=encoder_of(name), pooled="pooled" in name) as index:
         index.add(ids=["a", "b"], texts=[BEFORE["a"], BEFORE["b"]], metadata=[{"kind": "bat"}, {"kind": "owl"}])
         index.add(ids=["c"], texts=[BEFORE["c"]], metadata=[{"kind": "fox"}])
 
 
-def content(path: Path) -> dict[str, str]:
-    with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
+def content(path: Path, name: str = "") -> dict[str, str]:
+    encoder = encoder_of(name)
+    with Index.open(path, read_only=True, encoder=encoder) as index:
         index.verify()
+        if isinstance(encoder, DenseEncoder):
+            vectors_are_stored(index, encoder)
         ids = index.ids()
         assert {hit.id for hit in index.search("bat", k=len(ids) + 1)} == set(ids)
         # With what `update metadata` sets.
         return {hit.id: f"{hit.text}{hit.metadata.get('version', '')}" for hit in index.get(ids)}
+
+
+def vectors_are_stored(index: Index, encoder: DenseEncoder) -> None:
+    """Check that every document is at its own vector: their similarity is 1."""
+    for hit in index.get(index.ids()):
+        best = index.search(hit.text or "", k=1, mode="pooled", weights=(0, 1))[0]
+        assert best.id == hit.id
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -152,18 +171,18 @@ def test_killed_at_every_operation(tmp_path: Path, name: str, forks: Forks) -> N
         finished = False
         for when in ("before", "after"):
             path = tmp_path / f"{name}-{count}-{when}"
-            create(path)
+            create(path, name)
             finished = forks.run(template.format(path=str(path)), count, when)
-            state = content(path)
+            state = content(path, name)
             assert state in (BEFORE, after), f"killed {when} operation {count}: {state}"
             if finished:
                 assert state == after
             committed.append(state == after)
             # The next writer removes the files of the killed one.
-            with Index.open(path, encoder=WordEncoder()) as index:
+            with Index.open(path, encoder=encoder_of(name)) as index:
                 index.add(ids=["later"], texts=["a later bat"])
                 assert index.verify().stray_files == ()
-            assert content(path) == {**state, "later": "a later bat"}
+            assert content(path, name) == {**state, "later": "a later bat"}
         if finished:
             break
     else:
@@ -186,7 +205,9 @@ def add(index: Index, documents: dict[str, str]) -> None:
 
 def index_before(path: Path, name: str) -> dict[str, str]:
     """Create an index as it is before the job `name`; return its documents."""
-    with Index.create(path, encoder=WordEncoder(), keep_vectors="bare" not in name) as index:
+    with Index.create(
+        path, encoder=encoder_of(name), pooled="pooled" in name, keep_vectors="bare" not in name
+    ) as index:
         if name == "train":
             return {}
         add(index, FIRST)
@@ -204,12 +225,18 @@ MAINTENANCE = {
     "merge": (f"index.add(ids=['m8'], texts=[{MORE['m8']!r}])", {"m8": MORE["m8"]}),
     "compact": ("index.compact()", {}),
     "compact bare": ("index.compact()", {}),
+    "compact pooled": ("index.compact()", {}),
 }
 
 
 # Compaction trains and merges too.
 @pytest.mark.parametrize(
-    "name", ["train", "compact", *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "compact bare"))]
+    "name",
+    [
+        "train",
+        "compact",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "compact bare", "compact pooled")),
+    ],
 )
 def test_killed_during_maintenance(tmp_path: Path, name: str, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, attribute, value in THRESHOLDS:
@@ -222,19 +249,21 @@ def test_killed_during_maintenance(tmp_path: Path, name: str, forks: Forks, monk
     for count in range(1, 400):
         path = tmp_path / f"killed-{count}"
         shutil.copytree(original, path)
-        change = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    {statement}"
+        change = (
+            f"with Index.open({str(path)!r}, encoder={type(encoder_of(name)).__name__}()) as index:\n    {statement}"
+        )
         finished = forks.run(change, count, "before", small=True)
-        state = content(path)
+        state = content(path, name)
         assert state in (before, after), f"killed before operation {count}: {state}"
         committed.append(state == after)
-        with Index.open(path, encoder=WordEncoder()) as index:
+        with Index.open(path, encoder=encoder_of(name)) as index:
             # The interrupted change is completed now.
             if added and state == before:
                 add(index, added)
             else:
                 index.compact()
             assert index.verify().stray_files == ()
-        assert content(path) == after
+        assert content(path, name) == after
         shutil.rmtree(path)
         if finished:
             break

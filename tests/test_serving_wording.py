@@ -127,7 +127,10 @@ def test_each_reader_gets_words_of_their_own() -> None:
 def test_programs_get_the_words_of_the_library(client: TestClient) -> None:
     body = _SEARCHES["exact by words"]
     response = client.post(f"{_WIKI}/search", json=body, headers={"Serotine-Client": "python"})
-    assert response.json()["error"]["message"] == "exact: needs mode=\"late\", got mode='bm25'; drop one of the two"
+    assert (
+        response.json()["error"]["message"]
+        == 'exact: needs mode="late" or "pooled", got mode=\'bm25\'; drop one of the two'
+    )
 
 
 def test_jobs_are_worded_for_http(client: TestClient) -> None:

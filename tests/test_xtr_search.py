@@ -153,9 +153,12 @@ def test_texts_and_several_indexes(tmp_path: Path) -> None:
         ({"k_token": 2.5}, "k_token: must be an int of at least 1, got float"),
         ({"k_token": True}, "k_token: must be an int of at least 1, got bool"),
         ({"k_token": 50, "mode": "late"}, "k_token: needs mode=\"xtr\", got mode='late'; drop it"),
-        ({"exact": True}, "exact: needs mode=\"late\", got mode='xtr'; drop one of the two"),
-        ({"recall": 0.9}, 'recall: needs mode="late" or "hybrid", got mode=\'xtr\'; drop one of the two'),
-        ({"candidates": 50}, 'candidates: needs mode="late" or "hybrid", got mode=\'xtr\'; drop one of the two'),
+        ({"exact": True}, 'exact: needs mode="late" or "pooled", got mode=\'xtr\'; drop one of the two'),
+        ({"recall": 0.9}, 'recall: needs mode="late" or "hybrid" or "pooled", got mode=\'xtr\'; drop one of the two'),
+        (
+            {"candidates": 50},
+            'candidates: needs mode="late" or "hybrid" or "pooled", got mode=\'xtr\'; drop one of the two',
+        ),
     ],
 )
 def test_bad_options_are_one_line(index: Index, options: dict[str, Any], message: str) -> None:
@@ -167,8 +170,8 @@ def test_bad_options_are_one_line(index: Index, options: dict[str, Any], message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": (1, 2)}, "weights: needs mode=\"hybrid\", got mode='late'; drop it"),
-        ({"weights": (1, 2), "mode": "xtr"}, "weights: needs mode=\"hybrid\", got mode='xtr'; drop it"),
+        ({"weights": (1, 2)}, 'weights: needs mode="hybrid" or "pooled", got mode=\'late\'; drop it'),
+        ({"weights": (1, 2), "mode": "xtr"}, 'weights: needs mode="hybrid" or "pooled", got mode=\'xtr\'; drop it'),
         (
             {"fusion": "sum", "mode": "bm25"},
             'fusion: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of the two',
@@ -179,7 +182,7 @@ def test_bad_options_are_one_line(index: Index, options: dict[str, Any], message
         ),
         (
             {"candidates": 50, "mode": "bm25"},
-            'candidates: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of',
+            'candidates: needs mode="late" or "hybrid" or "pooled", got mode=\'bm25\'; drop one of',
         ),
         (
             {"candidates": 50, "exact": True},
@@ -231,7 +234,7 @@ def test_the_command_line(shell: Shell) -> None:
     for options, message in (
         (["--mode", "xtr", "--k-token", 5], "--k-token: must be at least -k (10), got 5; raise it"),
         (["--mode", "xtr", "--exact"], "--exact: needs --mode late, got --mode xtr"),
-        (["--mode", "xtr", "--recall", 0.9], "--recall: needs --mode late or hybrid, got --mode xtr"),
+        (["--mode", "xtr", "--recall", 0.9], "--recall: needs --mode late or hybrid or pooled, got --mode xtr"),
         (["--k-token", 50], "--k-token: needs --mode xtr, got --mode late"),
     ):
         assert message in shell.fails("search", "i.serotine", "late", *options, status=2)

@@ -63,5 +63,33 @@ class TextEncoder(Protocol):
         ...
 
 
+class PooledEncoder(Protocol):
+    """A dense model with one vector of a whole text; `serotine.Encoder` of a dense checkpoint is one."""
+
+    @property
+    def name(self) -> str:
+        """Name that `serotine.Encoder` loads it by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint that changes whenever the same text would get another vector."""
+        ...
+
+    @property
+    def pooled_dim(self) -> int | None:
+        """Dimension of such a vector; None for an encoder that has none."""
+        ...
+
+    @property
+    def pooled_similarity(self) -> str | None:
+        """How vectors are compared: "cosine", whose vectors have length 1, or "dot"."""
+        ...
+
+    def encode_pooled(self, texts: Sequence[str], *, query: bool) -> NDArray[np.float32]:
+        """Return one vector per text, float32 (texts, dim)."""
+        ...
+
+
 AnyEncoder: TypeAlias = Union[TextEncoder, "MultiVectorEncoder", str, Path]
 """An encoder that an index accepts; a string or a path is a name for `serotine.Encoder`."""

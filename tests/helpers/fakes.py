@@ -47,6 +47,36 @@ class WordEncoder:
         return self._encode(texts, query=False)
 
 
+class DenseEncoder(WordEncoder):
+    """A `WordEncoder` whose vector of a whole text is the mean of its words' vectors, in twice as many dimensions."""
+
+    def __init__(self, dim: int = 16, name: str = "dense", *, similarity: str = "cosine") -> None:
+        super().__init__(dim, name)
+        self.pooled_dim = 2 * dim
+        self.pooled_similarity = similarity
+        self.passes = 0
+
+    def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        self.passes += len(texts)
+        return super().encode_documents(texts)
+
+    def encode_pooled(self, texts: Sequence[str], *, query: bool) -> NDArray[np.float32]:
+        self.passes += len(texts)
+        return self._pooled(self._encode(texts, query=query))
+
+    def encode_documents_with_pooled(
+        self, texts: Sequence[str]
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        vectors = self.encode_documents(texts)
+        return vectors, self._pooled(vectors)
+
+    def _pooled(self, vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        rows = np.stack([np.concatenate([v[1:].sum(axis=0), v[0]]) for v in vectors]).astype(np.float32)
+        if self.pooled_similarity == "cosine":
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows
+
+
 class ShortEncoder(WordEncoder):
     """A `WordEncoder` that reads so many words of a document and of a query; it knows no word with a "q"."""
 

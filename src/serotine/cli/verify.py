@@ -66,6 +66,11 @@ def _repair(index: Path, output: Path, json_file: str | None) -> None:
             f"  {plural(len(result.rebuilt), 'document')} have vectors rebuilt from the codes, the first is "
             f"{result.rebuilt[0]!r}: add their texts again for exact scores"
         )
+    if result.without_pooled:
+        lines.append(
+            f"  {plural(len(result.without_pooled), 'document')} have lost their pooled vectors, the first is "
+            f"{result.without_pooled[0]!r}: add their texts again to rank by them"
+        )
     if max(len(result.lost), len(result.damaged)) > _SHOWN:
         lines.append("  --json FILE lists all of them")
     report("\n".join(lines), {"path": str(output), "source": str(index), **asdict(result)}, json_file)

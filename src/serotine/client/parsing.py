@@ -15,6 +15,7 @@ from serotine.index import (
     Hits,
     IndexStats,
     Partial,
+    PooledStats,
     SearchStats,
     TokenMatch,
     TuneReport,
@@ -70,7 +71,9 @@ def explanation(body: dict[str, Any]) -> Explanation:
 
 def stats(body: dict[str, Any]) -> IndexStats:
     """Parse index statistics."""
-    return IndexStats(**{**body, "calibration": _calibration(body["calibration"])})
+    pooled = body.get("pooled")
+    parsed = None if pooled is None else PooledStats(**{**pooled, "weights": tuple(pooled["weights"])})
+    return IndexStats(**{**body, "calibration": _calibration(body["calibration"]), "pooled": parsed})
 
 
 def tuned(body: dict[str, Any]) -> TuneReport:

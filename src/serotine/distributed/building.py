@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +230,7 @@ def build_shard(order: ShardOrder) -> BuiltShard:
         "documents": report.documents,
         "unknown": built.unknown,
         "scripts": built.scripts,
-        "settings": asdict(read_settings(folder)),
+        "settings": read_settings(folder).values(),
     }
     _objects(order).write(_note(order), json.dumps(note).encode())
     shutil.rmtree(folder)

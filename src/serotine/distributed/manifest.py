@@ -64,7 +64,7 @@ def repository_url(url: str, shard: int) -> str:
 
 def write_manifest(url: str, manifest: ShardManifest, storage_options: Mapping[str, Any] | None) -> None:
     """Write the manifest at a URL, replacing an earlier one at once."""
-    content = {"format": FORMAT_VERSION, "hash": HASH, **asdict(manifest)}
+    content = {"format": FORMAT_VERSION, "hash": HASH, **asdict(manifest), "settings": manifest.settings.values()}
     objects_at(url, storage_options).write(MANIFEST_NAME, json.dumps(content, indent=1).encode())
 
 

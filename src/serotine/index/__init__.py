@@ -24,9 +24,10 @@ from serotine.index.merging import MergedHit
 from serotine.index.queries import Query
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.repository import MissingObjectError, Objects, PruneReport, SnapshotInfo, objects_at
-from serotine.index.results import IndexStats, VerifyReport
+from serotine.index.results import IndexStats, PooledStats, VerifyReport
 from serotine.index.search import (
     Explanation,
+    FirstStage,
     Fusion,
     GroupBy,
     Mode,
@@ -50,6 +51,7 @@ from serotine.index.store import (
     Curve,
     DeletedDocument,
     LostDocument,
+    PooledSettings,
     SalvageReport,
     Settings,
     SourceRecord,
@@ -78,6 +80,7 @@ __all__ = [
     "Curve",
     "DeletedDocument",
     "Explanation",
+    "FirstStage",
     "Fusion",
     "GroupBy",
     "Hit",
@@ -93,6 +96,8 @@ __all__ = [
     "Objects",
     "OpenSearch",
     "Partial",
+    "PooledSettings",
+    "PooledStats",
     "PruneReport",
     "Query",
     "Replies",

@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from serotine.coverage import UNKNOWN_SHARE, by_words_advice, main_scripts, with_wordless_advice
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery, ranked_by_words
-from serotine.index.search import Documents, Retriever, SearchOptions
+from serotine.index.search import Documents, Queries, Retriever, SearchOptions
 from serotine.model_packages import create_multilingual, multilingual_advice
 
 # Of the first page: above it, what is ranked is mostly noise.
@@ -37,8 +34,7 @@ class CheckedSearch:
         self,
         options: SearchOptions,
         checked: Sequence[CheckedQuery],
-        vectors: Sequence[NDArray[np.float32]],
-        texts: Sequence[str | None],
+        queries: Queries,
         encoding: float,
         *,
         checks_hits: bool,
@@ -49,37 +45,33 @@ class CheckedSearch:
         too, and the query has a warning about it, if `checks_hits`.
         """
         alike = [i for i, query in enumerate(checked) if query.options is options]
-        together = self._retriever.search(
-            options, [vectors[i] for i in alike] if vectors else [], [texts[i] for i in alike], encoding
-        )
+        together = self._retriever.search(options, queries.at(alike), encoding)
         results = dict(zip(alike, together, strict=True))
         answers = []
         for i, query in enumerate(checked):
-            text, query_vectors = texts[i], [vectors[i]] if vectors else []
+            one = queries.at([i])
             if query.options is not options:
-                answer = query, self._retriever.search(query.options, query_vectors, [text], encoding)[0]
+                answer = query, self._retriever.search(query.options, one, encoding)[0]
             else:
                 answer = query, results[i]
-                if checks_hits and text is not None and query_vectors:
-                    answer = self._checked(query, results[i], query_vectors, text, encoding)
+                if checks_hits and one.texts[0] is not None and one.vectors:
+                    answer = self._checked(query, results[i], one, encoding)
             answers.append(answer)
         return answers
 
-    def _checked(
-        self, query: CheckedQuery, hits: Hits, vectors: list[NDArray[np.float32]], text: str, encoding: float
-    ) -> tuple[CheckedQuery, Hits]:
+    def _checked(self, query: CheckedQuery, hits: Hits, one: Queries, encoding: float) -> tuple[CheckedQuery, Hits]:
         options = query.options
         ids = [hit.id for hit in hits]
         if (options.offset or options.mode == "hybrid") and self._documents.has_unknown():
             # Every page must be ranked in the same way, and so must both modes.
-            first_page = self._retriever.search(options.first_page_by_maxsim(), vectors, [text], encoding)[0]
+            first_page = self._retriever.search(options.first_page_by_maxsim(), one, encoding)[0]
             ids = [hit.id for hit in first_page]
         scripts = self._documents.unknown_scripts(ids)
         check = check_hits([(id_, scripts.get(id_)) for id_ in ids], self._encoder, options)
         if check is None:
             return query, hits
         if check.options is not options:
-            (hits,) = self._retriever.search(check.options, vectors, [text], encoding)
+            (hits,) = self._retriever.search(check.options, one, encoding)
         return replace(query, options=check.options, warnings=(*query.warnings, check.warning)), hits
 
 

@@ -9,8 +9,9 @@ from typing import TypedDict
 from serotine.errors import EncoderError, IndexExistsError, check_flags, invalid, not_one_of, wrong_type
 from serotine.index import recorded_encoder
 from serotine.index.files import MAX_CENTROIDS
-from serotine.index.store import Settings, check_filterable
-from serotine.text_encoder import AnyEncoder, TextEncoder
+from serotine.index.pooled_model import Pooled, adapt_pooled, check_pooled, described
+from serotine.index.store import PooledSettings, Settings, check_filterable
+from serotine.text_encoder import AnyEncoder, PooledEncoder, TextEncoder
 
 _DEFAULT_NBITS = 4
 
@@ -24,6 +25,7 @@ class CreateKeywords(TypedDict, total=False):
     keep_vectors: bool | None
     filterable: dict[str, type] | None
     centroids: int | None
+    pooled: Pooled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class CreateOptions:
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: declared fields with the names of their types.
         centroids: number of centroids of a codebook.
+        pooled: what the index records of pooled vectors.
+        pooled_model: the dense model of these, if there is one.
 
     Raises:
         TypeError, ValueError: names the argument.
@@ -48,6 +52,8 @@ class CreateOptions:
     keep_vectors: bool | None
     filterable: dict[str, str] | None
     centroids: int | None
+    pooled: PooledSettings | None = None
+    pooled_model: PooledEncoder | None = None
 
     @classmethod
     def of(
@@ -58,6 +64,7 @@ class CreateOptions:
         keep_vectors: bool | None = None,
         filterable: dict[str, type] | None = None,
         centroids: int | None = None,
+        pooled: Pooled | None = None,
     ) -> CreateOptions:
         """Validate the arguments of `Index.create`."""
         if encoder is not None and dim is not None:
@@ -73,13 +80,21 @@ class CreateOptions:
             raise invalid("centroids", f"an int from 1 to {MAX_CENTROIDS:,}", centroids)
         if keep_vectors is not None:
             check_flags(keep_vectors=keep_vectors)
+        text_encoder = recorded_encoder.adapt(encoder)
+        if pooled is True and text_encoder is None and dim is None:
+            from serotine.encoders import Encoder
+
+            text_encoder = Encoder()
+        recorded, model = adapt_pooled(pooled, text_encoder) or (None, None)
         return cls(
-            encoder=recorded_encoder.adapt(encoder),
+            encoder=text_encoder,
             dim=dim,
             nbits=None if nbits is None else int(nbits),
             keep_vectors=None if keep_vectors is None else bool(keep_vectors),
             filterable=None if filterable is None else check_filterable(filterable),
             centroids=centroids,
+            pooled=recorded,
+            pooled_model=model,
         )
 
     def with_encoder(self) -> CreateOptions:
@@ -104,6 +119,7 @@ class CreateOptions:
             keep_vectors=self.keep_vectors is not False,
             filterable=self.filterable or {},
             centroids=self.centroids,
+            pooled=self.pooled,
         )
 
     def check_existing(self, path: Path, settings: Settings) -> None:
@@ -124,6 +140,14 @@ class CreateOptions:
             raise EncoderError(
                 f"{path}: was created with encoder {settings.encoder!r}, got dim={self.dim} and no encoder; "
                 "leave dim out, or choose another path"
+            )
+        if self.pooled_model is not None:
+            check_pooled(settings.pooled, self.pooled_model, path)
+        elif self.pooled is not None and self.pooled != settings.pooled:
+            recorded_pooled = "without" if settings.pooled is None else f"with {described(settings.pooled)} as"
+            raise IndexExistsError(
+                f"{path}: was created {recorded_pooled} pooled vectors, got pooled={self.pooled.dim}; "
+                "leave pooled out, or choose another path"
             )
         requested = {
             "dim": self.dim,

@@ -20,7 +20,7 @@ from serotine.errors import (
     unknown_key,
     wrong_type,
 )
-from serotine.index.store import check_metadata
+from serotine.index.store import PooledSettings, Settings, check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value, metadata_problem
 from serotine.texts import (
@@ -34,9 +34,9 @@ from serotine.texts import (
 )
 from serotine.wording import worded
 
-_COLUMNS = ("ids", "texts", "vectors", "metadata")
+_COLUMNS = ("ids", "texts", "vectors", "metadata", "pooled")
 # What a column of each name is a list of.
-_VALUES = {"texts": "strings", "vectors": "arrays", "metadata": "dicts, one per id"}
+_VALUES = {"texts": "strings", "vectors": "arrays", "metadata": "dicts, one per id", "pooled": "arrays"}
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -49,12 +49,14 @@ class DocumentBatch:
         texts: one per document, or all None.
         metadata: one JSON object per document.
         vectors: float16 (tokens, dim) per document, or None where the texts are to be encoded.
+        pooled: float16 (documents, pooled dim), or None where the texts are to be encoded, or none are stored.
     """
 
     ids: list[str]
     texts: list[str | None]
     metadata: list[str]
     vectors: list[NDArray[np.float16]] | None
+    pooled: NDArray[np.float16] | None = None
 
     @property
     def stored_texts(self) -> list[str]:
@@ -146,6 +148,31 @@ def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
     return half
 
 
+def finite_pooled(value: object, name: str, count: int, dim: int) -> NDArray[np.float32]:
+    """Return pooled vectors, a float array or a list of arrays, as finite float32 (count, dim)."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: must have shape ({count}, {dim}), got arrays of several shapes") from None
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: must be floats of shape ({count}, {dim}), got dtype {array.dtype}")
+    if array.shape != (count, dim):
+        raise ValueError(f"{name}: must have shape ({count}, {dim}), got {array.shape}")
+    return float_vectors(array, name, dim)
+
+
+def stored_pooled(value: object, name: str, count: int, dim: int, *, normalize: bool = False) -> NDArray[np.float16]:
+    """Return pooled vectors as they are stored, finite float16 (count, dim); `normalize` scales them to length 1."""
+    vectors = finite_pooled(value, name, count, dim)
+    return stored_vectors(unit_rows(vectors) if normalize else vectors, name, dim)
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors scaled to length 1; zeros stay."""
+    scaled: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return scaled
+
+
 def _beyond_float16(name: str) -> ValueError:
     return ValueError(f"{name}: contains values beyond float16 (65,504); scale the vectors down, or normalize them")
 
@@ -185,9 +212,8 @@ def validate_documents(
     vectors: Sequence[Any] | None,
     metadata: Sequence[dict[str, Any]] | None,
     *,
-    dim: int,
-    has_encoder: bool,
-    filterable: Mapping[str, str],
+    settings: Settings,
+    pooled: object = None,
 ) -> DocumentBatch:
     """Validate the arguments of one `Index.add` call.
 
@@ -198,11 +224,12 @@ def validate_documents(
     count = len(unique_ids)
     if texts is None and vectors is None:
         raise ValueError("texts, vectors: one of the two is needed")
-    if vectors is None and not has_encoder:
+    if vectors is None and settings.encoder is None:
         created = worded("was created with dim= and has no encoder", http="has no encoder")
         raise ValueError(f"vectors: needed, because this index {created}")
-    validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
-    objects = [{}] * count if metadata is None else validate_metadata(metadata, filterable)
+    validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata, "pooled": pooled}, count)
+    _check_pooled(pooled, settings.pooled, has_texts=texts is not None)
+    objects = [{}] * count if metadata is None else validate_metadata(metadata, settings.filterable)
     _check_sizes(objects)
     return DocumentBatch(
         ids=unique_ids,
@@ -210,8 +237,26 @@ def validate_documents(
         metadata=[metadata_text(value) for value in objects],
         vectors=None
         if vectors is None
-        else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
+        else [stored_vectors(value, f"vectors[{i}]", settings.dim) for i, value in enumerate(vectors)],
+        pooled=None
+        if pooled is None or settings.pooled is None or not count
+        else stored_pooled(
+            pooled, "pooled", count, settings.pooled.dim, normalize=settings.pooled.similarity == "cosine"
+        ),
     )
+
+
+def _check_pooled(pooled: object, settings: PooledSettings | None, *, has_texts: bool) -> None:
+    """Raise ValueError where pooled vectors are given and not stored, or stored and neither given nor encoded."""
+    if settings is None:
+        if pooled is not None:
+            raise ValueError("pooled: this index stores no pooled vectors; leave it out, or create the index with them")
+    elif pooled is None and not (has_texts and settings.encoder is not None):
+        why = "and no texts to encode were given" if settings.encoder is not None else "which callers give"
+        raise ValueError(
+            f"pooled: needed, because this index stores pooled vectors, {why}; "
+            f"pass an array of shape (documents, {settings.dim})"
+        )
 
 
 def check_text_lengths(texts: Sequence[object] | None) -> None:

@@ -39,7 +39,7 @@ class Hit:
 
     Attributes:
         id: the id it was added with.
-        score: MaxSim, float32. BM25's or the fused score in the other modes.
+        score: MaxSim, float32. BM25's, the fused or the summed score in the other modes.
         text: its text, or None where only vectors were added.
         metadata: the metadata it was added with.
         score_per_token: MaxSim divided by the number of query vectors: at most 1 where vectors have length 1, and
@@ -98,7 +98,8 @@ class SearchStats:
         plan: the stages used: "flat" scores float16 vectors of every document; "scan" reads every document's
             centroids, "probe" the posting lists of the best centroids, and both score the best documents over their
             codes and then their vectors; "direct" starts with the codes, because a filter leaves few documents;
-            "bounds" is the exact search; "bm25" is lexical; "xtr" retrieves tokens by their codes.
+            "bounds" is the exact search; "bm25" is lexical; "xtr" retrieves tokens by their codes; "pooled" compares
+            the pooled vectors, "maxsim" scores the best of these.
         documents: number of documents that pass the filter, if any.
         tokens: number of document tokens scored over codes or vectors.
         counts: number of documents scored by each stage.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -11,27 +11,35 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import CoverageReport
-from serotine.errors import IndexExistsError, SerotineError, check_flags, is_list, no_list
+from serotine.errors import IndexExistsError, SerotineError, check_flags
 from serotine.index import recorded_encoder
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.documents import check_query_list, check_tuning_queries
 from serotine.index.hits import Hits
+from serotine.index.index_changes import IndexChanges
 from serotine.index.interrupted import interrupted_update
-from serotine.index.long_texts import LongTexts
+from serotine.index.pooled_model import Pooled, PooledModel, as_pooled_encoder
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.search import Explanation, Fusion, GroupBy, Mode, SearchKeywords, SearchOptions, StoredDocuments
+from serotine.index.search import (
+    Explanation,
+    FirstStage,
+    Fusion,
+    GroupBy,
+    Mode,
+    SearchKeywords,
+    SearchOptions,
+    StoredDocuments,
+)
 from serotine.index.searcher import OpenSearch, Searcher
-from serotine.index.store import Sources, SourceUpdate, Store, read_settings
+from serotine.index.store import Sources, Store, read_settings
 from serotine.index.tuning import TuneReport
-from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
-from serotine.text_encoder import AnyEncoder, TextEncoder
+from serotine.text_encoder import AnyEncoder, PooledEncoder, TextEncoder
 
 
-class Index(Upkeep):
+class Index(IndexChanges):
     """A collection of documents on disk, stored as token vectors and searched by MaxSim.
 
     Open one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searches are thread-safe.
@@ -41,6 +49,7 @@ class Index(Upkeep):
 
     >>> import tempfile
     >>> import numpy as np
+    from numpy.typing import NDArray
     >>> from serotine import Index
     >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
     ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2), np.full((1, 2), 0.5)])
@@ -48,11 +57,12 @@ class Index(Upkeep):
     (1, ['apple'], 1)
     """
 
-    def __init__(self, store: Store, encoder: TextEncoder | None) -> None:
+    def __init__(self, store: Store, encoder: TextEncoder | None, pooled: PooledEncoder | None = None) -> None:
         super().__init__(store)
         self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
-        self._writer = Writer(store, self._encoder)
-        self._queries = QueryEncoder(self._encoder, store.settings.dim)
+        self._pooled = PooledModel(store.settings, store.folder, pooled, self._encoder)
+        self._writer = Writer(store, self._encoder, self._pooled)
+        self._queries = QueryEncoder(self._encoder, store.settings.dim, self._pooled)
         self._searcher = Searcher(store.settings, self._queries, self._filter_checks)
         self._explainer = DocumentExplainer(store, self._encoder, self._queries)
 
@@ -67,6 +77,7 @@ class Index(Upkeep):
         keep_vectors: bool | None = None,
         filterable: dict[str, type] | None = None,
         centroids: int | None = None,
+        pooled: Pooled | None = None,
         exist_ok: bool = False,
     ) -> Index:
         """Create an index and open it for writing.
@@ -84,6 +95,9 @@ class Index(Upkeep):
             filterable: metadata fields with their types (str, int, float or bool) that filters look up in an SQL
                 index; filters on other fields work too, by reading every document.
             centroids: number of centroids of a codebook; by default 2^floor(log2(16 sqrt(tokens))), at most 65,536.
+            pooled: store one vector of each whole text too, for mode "pooled" of `search`: True for that of
+                `encoder`, a dense one; a name or an encoder for that of another dense model, which then reads every
+                text as well; or a dimension, for vectors that are passed to `add` and `search`. None by default.
             exist_ok: open the index at `path` if there is one, provided that it was created with the arguments given
                 here; arguments left out are not compared. `open_or_create` is the same.
 
@@ -102,10 +116,10 @@ class Index(Upkeep):
         'The noctule is a large bat.'
         """
         check_flags(exist_ok=exist_ok)
-        options = CreateOptions.of(encoder, dim, nbits, keep_vectors, filterable, centroids)
+        options = CreateOptions.of(encoder, dim, nbits, keep_vectors, filterable, centroids, pooled)
         if exist_ok and Store.exists(path):
             options.check_existing(Path(path), read_settings(path))
-            return cls.open(path, encoder=options.encoder)
+            return cls._opened(path, options)
         options = options.with_encoder()
         try:
             Store.create(path, options.settings())
@@ -114,7 +128,11 @@ class Index(Upkeep):
             if not (exist_ok and Store.exists(path)):
                 raise
             options.check_existing(Path(path), read_settings(path))
-        return cls.open(path, encoder=options.encoder)
+        return cls._opened(path, options)
+
+    @classmethod
+    def _opened(cls, path: str | Path, options: CreateOptions) -> Index:
+        return cls._open(path, read_only=False, encoder=options.encoder, pooled=options.pooled_model)
 
     @classmethod
     def open_or_create(cls, path: str | Path, **options: Unpack[CreateKeywords]) -> Index:
@@ -133,7 +151,14 @@ class Index(Upkeep):
         return cls.create(path, exist_ok=True, **options)
 
     @classmethod
-    def open(cls, path: str | Path, *, read_only: bool = False, encoder: AnyEncoder | None = None) -> Index:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        read_only: bool = False,
+        encoder: AnyEncoder | None = None,
+        pooled: AnyEncoder | None = None,
+    ) -> Index:
         """Open an index.
 
         Args:
@@ -142,18 +167,25 @@ class Index(Upkeep):
                 search.
             encoder: the encoder it was built with, or its name; by default `serotine.Encoder` loads it by its recorded
                 name when a text first needs it.
+            pooled: the dense model of its pooled vectors, or its name; by default loaded like the encoder.
 
         Raises:
             NotAnIndexError: `path` is not an index, or one of another format.
             IndexLockedError: another writer has it open.
             IndexDamagedError: a file is missing, truncated or damaged.
-            EncoderError: `encoder` is not the one the index was built with.
+            EncoderError: `encoder` or `pooled` is not the one the index was built with.
         """
         check_flags(read_only=read_only)
-        text_encoder = recorded_encoder.adapt(encoder)
+        model = None if pooled is None else as_pooled_encoder(pooled)
+        return cls._open(path, read_only=read_only, encoder=recorded_encoder.adapt(encoder), pooled=model)
+
+    @classmethod
+    def _open(
+        cls, path: str | Path, *, read_only: bool, encoder: TextEncoder | None, pooled: PooledEncoder | None
+    ) -> Index:
         store = Store.open(path, read_only=read_only)
         try:
-            return cls(store, text_encoder)
+            return cls(store, encoder, pooled)
         except BaseException:
             store.close()
             raise
@@ -200,169 +232,6 @@ class Index(Upkeep):
         """The files that documents were read from."""
         return self._store.sources
 
-    def add(
-        self,
-        ids: Sequence[str],
-        texts: Sequence[str] | None = None,
-        vectors: Sequence[NDArray[np.floating[Any]]] | None = None,
-        metadata: Sequence[dict[str, Any]] | None = None,
-        *,
-        upsert: bool = False,
-        long_texts: LongTexts = "warn",
-        show_progress: bool = False,
-    ) -> None:
-        """Add documents: all of them, or, if anything is wrong, none.
-
-        Args:
-            ids: one non-empty string per document.
-            texts: texts to encode, which hits return.
-            vectors: instead of encoding: float (tokens, dim) per document, stored as float16; may have no tokens.
-            metadata: one dict per document. Dates and datetimes are stored as ISO 8601 text, with a time zone in UTC;
-                NaN as null; scalars of NumPy and pandas as Python's. docs/indexes.md lists the values.
-            upsert: replace documents whose ids are in the index; otherwise such an id is an error. The passages of a
-                document are replaced with it, also where it is no longer split; replacing a single passage warns.
-            long_texts: what happens to texts that are longer than the encoder reads. "warn" and "truncate" store them
-                whole, but their end is not searched; "split" stores them as passages `ID#1`, `ID#2`, ... with the
-                metadata "document" (the id), "start" and "end" (characters); "error" adds nothing.
-            show_progress: show a progress bar on standard error.
-
-        Raises:
-            DuplicateIdError: an id occurs twice in the call, or is in the index and `upsert` is False.
-            ValueError, TypeError: names the argument and the position.
-            ReadOnlyError: the index was opened with ``read_only=True``.
-
-        Warns:
-            TruncatedTextWarning, UnknownTextWarning: texts are too long, or more than 20% outside the vocabulary.
-            ReplacedPassageWarning: `upsert` replaces one passage of a long text, which stays a passage of it.
-        """
-        check_flags(upsert=upsert, show_progress=show_progress)
-        self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)
-
-    def add_batches(
-        self,
-        batches: Iterable[Mapping[str, Any]],
-        *,
-        upsert: bool = False,
-        expected_documents: int | None = None,
-        long_texts: LongTexts = "warn",
-        show_progress: bool = False,
-    ) -> int:
-        """Add a stream of documents in bounded memory, one transaction per batch; return how many were added.
-
-        It can be interrupted at any time: committed batches stay, and the same call with the same stream resumes,
-        because documents that are already in the index are skipped.
-
-        Args:
-            batches: arguments of `add` as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
-            upsert: replace documents that are in the index instead of skipping them.
-            expected_documents: size of the final collection, if known: the codebook is then trained once, for that
-                size, when enough of the stream has arrived.
-            long_texts: as in `add`; warnings come once, at the end.
-            show_progress: show a progress bar on standard error, of `expected_documents` in total.
-
-        Raises:
-            Every error of `add`, for the batch that is wrong; the batches before it stay.
-        """
-        check_flags(upsert=upsert, show_progress=show_progress)
-        if not is_list(batches):
-            raise no_list("batches", "dicts", batches)
-        return self._writer.add_batches(batches, upsert, expected_documents, long_texts, show_progress=show_progress)
-
-    def update_sources(
-        self,
-        updates: Sequence[SourceUpdate],
-        *,
-        removed: Sequence[str] = (),
-        expected_documents: int | None = None,
-        staged: SourceUpdate | None = None,
-        show_progress: bool = False,
-    ) -> CoverageReport:
-        """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
-
-        Args:
-            updates: the changes to every file's documents.
-            removed: names of sources to remove, with all their documents.
-            expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run, and
-                discards what is still staged.
-            staged: documents of a file to store ahead of its update; no search returns them until that update names
-                their ids in `SourceUpdate.staged`.
-            show_progress: show the progress of maintenance on standard error.
-
-        Returns counts of the texts that the encoder does not read whole or does not know; nothing warns.
-
-        Raises:
-            Every error of `add`.
-        """
-        check_flags(show_progress=show_progress)
-        return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
-
-    def compact(self, *, show_progress: bool = False) -> None:
-        """Rewrite the index without deleted documents, in as few segments as possible.
-
-        Where vectors are stored, a codebook that the collection has outgrown is retrained and everything is encoded
-        with the new one. Searches continue meanwhile; it can be interrupted at any time. On a full disk it removes the
-        deleted documents segment by segment, and issues a MaintenanceWarning if the segments cannot be merged.
-
-        Raises:
-            ReadOnlyError: the index was opened with ``read_only=True``.
-            OSError: the disk has no space for the smallest segment without its deleted documents.
-        """
-        check_flags(show_progress=show_progress)
-        self._writer.compact(show_progress=show_progress)
-
-    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Delete documents, by id or by a filter, in one transaction; return how many.
-
-        Args:
-            ids: the ids; if one is not in the index, nothing is deleted. The id of a document that was split, or
-                the name of a file, means its passages, which count one each.
-            where: instead of ids: a filter on metadata, as for `search`. It may match nothing.
-
-        Raises:
-            UnknownIdError: an id is not in the index.
-            ValueError, TypeError: neither or both of `ids` and `where`; an invalid filter, or unknown fields.
-            ReadOnlyError: the index was opened with ``read_only=True``.
-
-        >>> import tempfile
-        >>> from serotine import Index
-        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
-        ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2)] * 2, metadata=[{"color": "red"}, {}])
-        ...     index.delete(where={"color": "red"}), list(index)
-        (1, ['pear'])
-        """
-        return self._writer.delete(ids, where)
-
-    def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
-        """Change the metadata of documents in one transaction, without encoding anything again.
-
-        Filters and hits of every later search have the new metadata. Documents read from a file keep them until the
-        file's documents change.
-
-        Args:
-            ids: the documents; if one is not in the index, nothing is changed. The id of a document that was split,
-                or the name of a file, means its passages.
-            metadata: one dict per document. Its fields replace those of the same names, the others stay, and a field
-                that is None is removed. Nested dicts are replaced whole.
-            replace: drop all other fields; a field that is None is then stored as null. A passage keeps "document",
-                "start" and "end", that of a file "source" too, and giving it others is a ValueError.
-
-        Raises:
-            UnknownIdError: an id is not in the index.
-            DuplicateIdError: an id occurs twice in the call.
-            ValueError, TypeError: names the argument, the position and the key.
-            ReadOnlyError: the index was opened with ``read_only=True``.
-
-        >>> import tempfile
-        >>> from serotine import Index
-        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
-        ...     index.add(ids=["apple"], vectors=[np.eye(2)], metadata=[{"color": "green", "ripe": False}])
-        ...     index.update_metadata(["apple"], [{"color": "red", "ripe": None, "price": 2}])
-        ...     index["apple"].metadata
-        {'color': 'red', 'price': 2}
-        """
-        check_flags(replace=replace)
-        self._writer.update_metadata(ids, metadata, replace=replace)
-
     def search(
         self,
         query: Query,
@@ -379,6 +248,8 @@ class Index(Upkeep):
         group_by: GroupBy | None = None,
         recall: float | None = None,
         k_token: int | None = None,
+        first_stage: FirstStage | None = None,
+        pooled: NDArray[np.floating[Any]] | None = None,
     ) -> Hits:
         """Return the k best documents for a query.
 
@@ -386,15 +257,19 @@ class Index(Upkeep):
             query: a text, or its token vectors, float (tokens, dim).
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/indexes.md lists the operators.
-            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both, "xtr" by retrieved tokens (see `k_token`);
+            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both, "xtr" by retrieved tokens (see `k_token`),
+                "pooled" by MaxSim per query token and the pooled vectors that the index was created with;
                 "late" becomes "hybrid", as `Hits.warnings` then says, where more than 20% of the query, or of most of
                 the documents that it finds, is outside the encoder's vocabulary.
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
             weights: of the late and of the lexical ranking in "hybrid"; unless given, equal, or what the encoder knows
-                of the query or of what it finds for the late one.
-            candidates: for experts, instead of `recall`: number of documents scored over their codes.
+                of the query or of what it finds for the late one. In mode "pooled" of MaxSim and of the similarity of
+                the pooled vectors: (0, 1) ranks by these alone; unless given, what `set_pooled_weights` recorded, or
+                (1, 0.1).
+            candidates: for experts, instead of `recall`: number of documents scored over their codes; in mode "pooled",
+                of documents that each first stage contributes.
             offset: number of the best hits to skip, for paging: the k after them are returned.
             min_score: lowest `Hit.score_per_token` of a hit; `Hits.stats` counts those below. See docs/indexes.md.
             group_by: "document" returns one hit per document, its best passage.
@@ -402,6 +277,11 @@ class Index(Upkeep):
                 given. The least effort that keeps it is chosen from what `tune` measured; see docs/indexes.md.
             k_token: in mode "xtr" (Lee et al. 2023), tokens that every query token retrieves, at least as many as hits;
                 1,000 unless given. Only these make scores and hits; no recall is promised. docs/indexes.md has more.
+            first_stage: in mode "pooled", where candidates come from: "tokens", the late search; "pooled", the pooled
+                vectors, which are then all that is compared with every document; None for both, until no document
+                outside them can be among the best by what the late search ranks.
+            pooled: in mode "pooled", the query's pooled vector, float (dimension,), where the query is given as token
+                vectors, or the index has no model.
 
         Returns:
             The hits, best first; on a tie the document added first.
@@ -430,18 +310,30 @@ class Index(Upkeep):
         (['pear'], True)
         """
         options = SearchOptions(
-            k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by, recall, k_token
-        )
-        return self._search([query], options)[0]
+            k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by, recall, k_token,
+            first_stage
+        )  # fmt: skip
+        return self._search([query], options, None if pooled is None else [pooled])[0]
 
-    def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:
-        """Return the hits of many queries, encoded together and searched in parallel; options as for `search`."""
+    def search_batch(
+        self,
+        queries: Sequence[Query],
+        k: int = 10,
+        *,
+        pooled: NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]] | None = None,
+        **options: Unpack[SearchKeywords],
+    ) -> list[Hits]:
+        """Return the hits of many queries, encoded together and searched in parallel; options as for `search`.
+
+        `pooled` has one vector per query.
+        """
         check_query_list(queries)
-        return self._search(list(queries), SearchOptions(k, **options))
+        given = None if pooled is None else list(pooled)
+        return self._search(list(queries), SearchOptions(k, **options), given)
 
-    def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
+    def _search(self, queries: Sequence[Query], options: SearchOptions, pooled: Sequence[Any] | None) -> list[Hits]:
         with self._open_search() as search:
-            return search.hits(queries, options)
+            return search.hits(queries, options, pooled=pooled)
 
     @contextmanager
     def _open_search(self) -> Iterator[OpenSearch]:

@@ -28,10 +28,10 @@ class MergedHit:
 def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]:
     """Return the hits of several indexes for one query, best first by their score among all.
 
-    MaxSim scores of one encoder are comparable, and are the scores. Scores by words, and by XTR, depend on the index:
-    they become 1 / (60 + rank in it), and so do those of different encoders, or where only some of the searches became
-    hybrid. The score of a hybrid search is fused from ranks already. Equal scores are in the order of MaxSim per query
-    token, where there is one encoder.
+    MaxSim scores of one encoder are comparable, and are the scores. Scores by words, by XTR and with pooled vectors
+    depend on the index: they become 1 / (60 + rank in it), and so do those of different encoders, or where only some of
+    the searches became hybrid. The score of a hybrid search is fused from ranks already. Equal scores are in the order
+    of MaxSim per query token, where there is one encoder.
 
     Args:
         results: the hits of every index; of one, they keep order and scores.
@@ -67,4 +67,6 @@ def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]
 def _kind(hits: Hits) -> Mode:
     if hits.stats.plan in ("bm25", "xtr"):
         return cast("Mode", hits.stats.plan)
+    if "pooled" in hits.stats.plan:
+        return "pooled"
     return "hybrid" if "bm25" in hits.stats.plan else "late"

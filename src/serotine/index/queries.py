@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serotine.coverage import text_coverage
 from serotine.errors import wrong_type
 from serotine.index.documents import query_vectors, validate_query
+from serotine.index.pooled_model import PooledModel
 from serotine.index.query_checks import CheckedQuery, check_min_score, check_query
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Mode, SearchOptions
@@ -26,11 +27,13 @@ class QueryEncoder:
     Args:
         encoder: encodes queries that are texts.
         dim: dimension of a token vector.
+        pooled: gives the pooled vectors of queries that are texts; None where there are none.
     """
 
-    def __init__(self, encoder: RecordedEncoder, dim: int) -> None:
+    def __init__(self, encoder: RecordedEncoder, dim: int, pooled: PooledModel | None = None) -> None:
         self._encoder = encoder
         self._dim = dim
+        self._pooled = pooled
         self._last: tuple[str, NDArray[np.float32]] | None = None
 
     def vectors(self, queries: Sequence[Query]) -> list[NDArray[np.float32]]:
@@ -48,6 +51,22 @@ class QueryEncoder:
             last = (query, self._encode([query])[0])
             self._last = last
         return last[1]
+
+    def pooled_vectors(
+        self, queries: Sequence[Query], given: Sequence[Any] | None, mode: Mode
+    ) -> list[NDArray[np.float32]]:
+        """Return the pooled vector of every query, float32 (dim,), given or encoded; none where there are none to have.
+
+        Raises:
+            TypeError, ValueError: vectors are given in another mode, are not those of the index, or are missing.
+        """
+        if mode != "pooled":
+            if given is not None:
+                raise ValueError(f"pooled: needs the mode 'pooled', got {mode!r}; drop it")
+            return []
+        if self._pooled is None or self._pooled.settings is None:
+            return []
+        return self._pooled.query_vectors([query if isinstance(query, str) else None for query in queries], given)
 
     def checked(self, texts: Sequence[str | None], options: SearchOptions) -> list[CheckedQuery]:
         """Return the options and warnings of every query; those of vectors, and of mode "bm25", need no check.
@@ -71,12 +90,12 @@ class QueryEncoder:
 
 
 def query_texts(queries: Sequence[Query], mode: Mode) -> list[str | None]:
-    """Return the validated text of every query, or None for vectors, which modes "late" and "xtr" accept."""
+    """Return the validated text of every query, or None for vectors, which modes without words accept."""
     texts = [query if isinstance(query, str) else None for query in queries]
     for text, query in zip(texts, queries, strict=True):
         if text is not None:
             validate_query(text)
-        elif mode not in ("late", "xtr"):
+        elif mode not in ("late", "xtr", "pooled"):
             raise wrong_type(
                 "query", worded(f'a string with mode="{mode}"', http=f'a string in the mode "{mode}"'), query
             )

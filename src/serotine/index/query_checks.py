@@ -30,7 +30,7 @@ class CheckedQuery:
 def ranked_by_words(options: SearchOptions, known: float, *, whose: str, what: str) -> tuple[SearchOptions, str] | None:
     """Return the options of a hybrid search whose late ranking has the weight of what is known, and words for it.
 
-    Mode "late" becomes "hybrid". Searches that ask for MaxSim, XTR or weights of their own stay: None.
+    Mode "late" becomes "hybrid". Searches that ask for MaxSim, XTR, pooled vectors or weights of their own stay: None.
 
     Args:
         options: as they were asked for.
@@ -38,7 +38,7 @@ def ranked_by_words(options: SearchOptions, known: float, *, whose: str, what: s
         whose: of the words, such as "its".
         what: is known in part, such as "it".
     """
-    if options.exact or options.mode == "xtr" or (options.mode == "hybrid" and options.weights is not None):
+    if options.exact or options.mode in ("xtr", "pooled") or (options.mode == "hybrid" and options.weights is not None):
         return None
     instead = worded(
         'by mode="hybrid" instead of "late": ',

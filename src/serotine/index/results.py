@@ -9,6 +9,27 @@ from serotine.index.store import Calibration
 
 
 @dataclass(frozen=True, slots=True)
+class PooledStats:
+    """The pooled vectors of an index.
+
+    Attributes:
+        encoder: name of the dense model, or None where callers give the vectors.
+        dim: dimension of a vector.
+        similarity: how vectors are compared: "cosine" or "dot".
+        weights: of MaxSim and of the pooled vectors in mode "pooled", unless a search has others.
+        fitted: whether these were recorded by `Index.set_pooled_weights`; otherwise they are the default.
+        bytes: size of their files.
+    """
+
+    encoder: str | None
+    dim: int
+    similarity: str
+    weights: tuple[float, float]
+    fitted: bool
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndexStats:
     """Counts and sizes of an index.
 
@@ -25,7 +46,7 @@ class IndexStats:
         nbits: bits per dimension of the residual codes.
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the indexed metadata fields.
-        bytes: size of the segment and codebook files.
+        bytes: size of the segment and codebook files, those of pooled vectors included.
         code_bytes_per_token: size of the codes files per token in them; 0 when there are none.
         catalog_bytes: size of the catalog: ids, texts, metadata.
         bytes_per_token: `bytes` per stored token, those of tombstones included; 0 when there are none.
@@ -39,6 +60,7 @@ class IndexStats:
         calibration: the recall that `Index.tune` or housekeeping measured, by which searches choose their effort; None
             where none is valid.
         unfinished: files and folders whose update has not ended: documents of them are missing.
+        pooled: its pooled vectors, or None where it stores none.
         updating: whether it may still be running, because the index is open for writing; otherwise it was interrupted.
     """
 
@@ -68,6 +90,7 @@ class IndexStats:
     calibration: Calibration | None = None
     unfinished: list[str] = field(default_factory=list)
     updating: bool = False
+    pooled: PooledStats | None = None
 
 
 @dataclass(frozen=True, slots=True)

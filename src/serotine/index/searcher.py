@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serotine.errors import PartialResultWarning, SerotineWarning
 from serotine.index.checked_search import CheckedSearch
 from serotine.index.filter_checks import FilterChecks
 from serotine.index.hits import Explainer, Hits
 from serotine.index.queries import Query, QueryEncoder, query_texts
-from serotine.index.search import Documents, SearchOptions
+from serotine.index.search import Documents, Queries, SearchOptions
 from serotine.index.store import Settings
 from serotine.index.weak_matches import weak_match
 from serotine.issued_warnings import issue_query_warnings, issue_warning, warnings_wanted
@@ -42,6 +43,7 @@ class Searcher:
         options: SearchOptions,
         explainer: Explainer,
         *,
+        pooled: Sequence[Any] | None = None,
         checks_hits: bool = True,
         of_index: tuple[SerotineWarning, ...] = (),
     ) -> list[Hits]:
@@ -52,6 +54,7 @@ class Searcher:
             queries: texts or vectors.
             options: of all queries.
             explainer: explains the hits.
+            pooled: pooled vectors of the queries, where they are given.
             checks_hits: whether to check that the encoder knows most hits; otherwise the caller does.
             of_index: warnings that every hit list has, each issued once.
         """
@@ -59,10 +62,11 @@ class Searcher:
         texts = query_texts(queries, options.mode)
         self._filters.validate(options.where)
         checked = self._queries.checked(texts, options)
+        pooled_vectors = self._queries.pooled_vectors(queries, pooled, options.mode)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
         answers = CheckedSearch(documents, self.settings.encoder).search(
-            options, checked, vectors, texts, encoding, checks_hits=checks_hits
+            options, checked, Queries(texts, vectors, pooled_vectors), encoding, checks_hits=checks_hits
         )
         # Last: hits show which fields exist, without a look-up.
         of_filter = self._filters.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
@@ -100,10 +104,23 @@ class OpenSearch:
         """The settings of the index, or of every shard."""
         return self.searcher.settings
 
-    def hits(self, queries: Sequence[Query], options: SearchOptions, *, checks_hits: bool = True) -> list[Hits]:
+    def hits(
+        self,
+        queries: Sequence[Query],
+        options: SearchOptions,
+        *,
+        pooled: Sequence[Any] | None = None,
+        checks_hits: bool = True,
+    ) -> list[Hits]:
         """Return the hits of every query; see `Searcher.search`."""
         return self.searcher.search(
-            self.documents, queries, options, self.explainer, checks_hits=checks_hits, of_index=self.warnings
+            self.documents,
+            queries,
+            options,
+            self.explainer,
+            pooled=pooled,
+            checks_hits=checks_hits,
+            of_index=self.warnings,
         )
 
 

@@ -14,9 +14,10 @@ from serotine.index import documents
 from serotine.index.filter_checks import FilterChecks
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.metadata_change import MetadataChange
+from serotine.index.preparation import refuse_existing
 from serotine.index.shard_writer import AddCheck, NewDocuments
 from serotine.index.store import Settings
-from serotine.index.writer import refuse_existing, warn_about_coverage
+from serotine.index.writer import warn_about_coverage
 from serotine.issued_warnings import issue_warning
 from serotine.texts import strings
 
@@ -82,9 +83,7 @@ class ShardedChanges:
             texts,
             vectors,
             metadata,
-            dim=settings.dim,
-            has_encoder=settings.encoder is not None,
-            filterable=settings.filterable,
+            settings=settings,
         )
         fields = None if metadata is None else documents.json_metadata(metadata)
         new = {

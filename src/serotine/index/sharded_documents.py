@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serotine.errors import ShardUnavailableError
 from serotine.index.hits import Partial
 from serotine.index.search import (
+    Queries,
     Ranking,
     Rankings,
     SearchOptions,
@@ -96,11 +97,11 @@ class ShardedDocuments:
         """See `Documents`; every shard answers for one state of its own.
 
         Raises:
-            ValueError: the mode is "xtr", whose scores depend on which tokens a whole index has.
+            ValueError: the mode is "xtr", whose scores depend on which tokens a whole index has, or "pooled".
         """
-        if options.mode == "xtr":
+        if options.mode in ("xtr", "pooled"):
             fix = worded('use mode="late"', http='use "late"', command="use --mode late")
-            raise ValueError(f"mode: xtr searches one index, got one in shards; {fix}")
+            raise ValueError(f"mode: {options.mode} searches one index, got one in shards; {fix}")
         return ShardedView(self, options)
 
     def unknown_scripts(self, ids: Sequence[str]) -> dict[str, str]:
@@ -161,10 +162,9 @@ class ShardedView:
         """See `View`."""
         return self._documents.partial
 
-    def rank(
-        self, depth: int, vectors: Sequence[NDArray[np.float32]], texts: Sequence[str | None]
-    ) -> list[Rankings] | None:
+    def rank(self, depth: int, queries: Queries) -> list[Rankings] | None:
         """See `View`."""
+        vectors, texts = queries.vectors, queries.texts
         statistics: list[WordStatistics] = []
         if self._options.mode != "late":
             statistics = self._documents.word_statistics([text or "" for text in texts])

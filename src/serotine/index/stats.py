@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from serotine.encoders import arithmetic
-from serotine.index.results import IndexStats
-from serotine.index.store import FORMAT_VERSION, Store
+from serotine.index.results import IndexStats, PooledStats
+from serotine.index.search import DEFAULT_POOLED_WEIGHTS
+from serotine.index.store import PooledSettings, Snapshot, Store
 
 
 def index_stats(store: Store) -> IndexStats:
@@ -40,7 +41,7 @@ def index_stats(store: Store) -> IndexStats:
         bytes_per_token=size / stored_tokens if stored_tokens else 0.0,
         encoder=settings.encoder,
         encoder_options=dict(settings.encoder_options),
-        format_version=FORMAT_VERSION,
+        format_version=settings.format_version,
         truncated=coverage.truncated,
         unknown=coverage.unknown,
         unknown_scripts=coverage.scripts,
@@ -48,4 +49,14 @@ def index_stats(store: Store) -> IndexStats:
         calibration=snapshot.calibration,
         unfinished=list(snapshot.unfinished),
         updating=bool(snapshot.unfinished) and store.has_running_update,
+        pooled=_pooled_stats(settings.pooled, snapshot),
     )
+
+
+def _pooled_stats(pooled: PooledSettings | None, snapshot: Snapshot) -> PooledStats | None:
+    if pooled is None:
+        return None
+    size = sum(record.pooled.bytes for record in snapshot.records if record.pooled is not None)
+    fitted = snapshot.pooled_weights
+    weights = DEFAULT_POOLED_WEIGHTS if fitted is None else fitted
+    return PooledStats(pooled.encoder, pooled.dim, pooled.similarity, weights, fitted is not None, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from serotine.ahead import computed_ahead
 from serotine.cutting import PassageContext
 from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
+from serotine.index.files import DocumentVectors
+from serotine.index.pooled_model import PooledModel, checked_pooled
 from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 from serotine.text_encoder import TextEncoder
@@ -63,6 +66,68 @@ def encode_documents(
         for batch in computed_ahead(batches) if len(texts) > _BATCH else batches:
             yield from batch
             advance(len(batch), tokens=sum(map(len, batch)))
+
+
+def encode_with_pooled(
+    encoder: TextEncoder,
+    pooled: PooledModel,
+    texts: Sequence[str],
+    dim: int,
+    contexts: Sequence[PassageContext | None] = (),
+    *,
+    show_progress: bool,
+) -> Iterator[DocumentVectors]:
+    """Yield the token vectors and the pooled vector of every text; as `encode_documents`.
+
+    Texts that are encoded alone are read once where both are of one model. The pooled vector of a passage is that of
+    its own text.
+    """
+    contexts = contexts or [None] * len(texts)
+    blocks = range(0, len(texts), _BATCH)
+
+    def batches() -> Iterator[list[DocumentVectors]]:
+        for start in blocks:
+            block = slice(start, start + _BATCH)
+            with muted_warnings():
+                encoded = _encoded_with_pooled(encoder, pooled, texts[block], contexts[block], dim)
+            yield encoded
+
+    with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
+        for batch in computed_ahead(batches()) if len(blocks) > 1 else batches():
+            yield from batch
+            advance(len(batch), tokens=sum(len(document.tokens) for document in batch))
+
+
+def with_pooled(
+    tokens: Iterator[NDArray[np.float16]], pooled: PooledModel, texts: Sequence[str]
+) -> Iterator[DocumentVectors]:
+    """Yield token vectors with the pooled vectors of texts."""
+    for start in range(0, len(texts), _BATCH):
+        yield from map(
+            DocumentVectors, islice(tokens, _BATCH), pooled.vectors(texts[start : start + _BATCH], query=False)
+        )
+
+
+def _encoded_with_pooled(
+    encoder: TextEncoder,
+    pooled: PooledModel,
+    texts: Sequence[str],
+    contexts: Sequence[PassageContext | None],
+    dim: int,
+) -> list[DocumentVectors]:
+    if any(context is not None for context in contexts) or not pooled.shares_pass():
+        tokens = _encoded(encoder, texts, contexts, dim)
+        return list(map(DocumentVectors, tokens, pooled.vectors(texts, query=False)))
+    rows = np.zeros((len(texts), pooled.dim), dtype=np.float16)
+    vectors = [np.empty((0, dim), dtype=np.float16)] * len(texts)
+    if visible := [i for i, text in enumerate(texts) if has_visible(text)]:
+        both: Any = encoder
+        encoded, encoded_pooled = both.encode_documents_with_pooled([texts[i] for i in visible])
+        _check_count(encoder, encoded, visible)
+        for i, document in zip(visible, encoded, strict=True):
+            vectors[i] = stored_vectors(document, f"encoder {encoder.name!r}", dim)
+        rows[visible] = checked_pooled(pooled.get(), encoded_pooled, len(visible), pooled.dim)
+    return list(map(DocumentVectors, vectors, rows))
 
 
 def _encoded_batches(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,60 +15,35 @@ from numpy.typing import NDArray
 from serotine.coverage import CoverageReport, unknown_fix
 from serotine.cutting import PassageContext
 from serotine.errors import (
-    DuplicateIdError,
     IndexDamagedError,
     MaintenanceWarning,
-    ReplacedPassageWarning,
     UnknownIdError,
     first_and_count,
     reason,
 )
 from serotine.index import documents
-from serotine.index.documents import DocumentBatch
-from serotine.index.files import VECTORS, SegmentRecord, write_segments
+from serotine.index.files import DocumentVectors, SegmentRecord, write_segments
 from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
     LongTexts,
-    MeasuredTexts,
     check_long_texts,
-    measure_texts,
-    refuse_long_texts,
-    require_coverage,
-    split_texts,
     truncated_fix,
 )
-from serotine.index.metadata_change import MetadataChange, of_passage, passage_fields
+from serotine.index.metadata_change import MetadataChange
+from serotine.index.pooled_model import PooledModel
+from serotine.index.preparation import Preparation, PreparedDocuments
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, passage_origin
-from serotine.index.text_vectors import encode_documents
+from serotine.index.search import check_weights
+from serotine.index.store import SourceUpdate, Store, Transaction
+from serotine.index.text_vectors import encode_documents, encode_with_pooled, with_pooled
 from serotine.index.tuning import Tuner, TuneReport
 from serotine.issued_warnings import issue_warning
 from serotine.languages import load_model_for
 from serotine.progress import progress_bar
 from serotine.texts import strings
-from serotine.wording import worded
 
 _log = logging.getLogger("serotine.index")
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Documents that are ready to be stored.
-
-    Attributes:
-        documents: validated, long texts split where that was asked for.
-        replaced: numbers of the documents that they replace.
-        coverage: rows of the texts that the encoder does not read whole, or does not know the words of.
-        report: the counts of these.
-        contexts: what each text is encoded in, None for one that is encoded alone; empty where all are.
-    """
-
-    documents: DocumentBatch
-    replaced: list[int]
-    coverage: list[CoverageRow]
-    report: CoverageReport
-    contexts: Sequence[PassageContext | None] = ()
 
 
 class Writer:
@@ -77,12 +52,15 @@ class Writer:
     Args:
         store: the index; changing it raises ReadOnlyError where it holds no writer lock.
         encoder: encodes texts.
+        pooled: gives the pooled vectors of texts.
     """
 
-    def __init__(self, store: Store, encoder: RecordedEncoder) -> None:
+    def __init__(self, store: Store, encoder: RecordedEncoder, pooled: PooledModel) -> None:
         self._store = store
         self._filter_checks = FilterChecks(StoredFields(store))
         self._encoder = encoder
+        self._pooled = pooled
+        self._preparation = Preparation(store, encoder)
         self._maintenance = Maintenance(store)
         self._tuner = Tuner(store, encoder)
         # Seconds of building since the last calibration; calibrating may take a share of them.
@@ -97,13 +75,16 @@ class Writer:
         upsert: bool,
         long_texts: LongTexts,
         *,
+        pooled: object,
         show_progress: bool,
     ) -> None:
         """Add documents."""
         check_long_texts(long_texts)
         documents.check_text_lengths(texts)
         with self._store.changes:
-            batch = self._prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
+            batch = self._preparation.prepare(
+                ids, texts, vectors, metadata, pooled, upsert=upsert, long_texts=long_texts
+            )
             self._warn(batch.report, long_texts)
             self._insert(batch, show_progress=show_progress)
             self._maintain(show_progress=show_progress)
@@ -122,7 +103,7 @@ class Writer:
             existing = [] if upsert else self.existing(ids)
             if existing:
                 return existing, CoverageReport()
-            batch = self._prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
+            batch = self._preparation.prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
             return [], batch.report
 
     def existing(self, ids: Sequence[str]) -> list[str]:
@@ -150,7 +131,7 @@ class Writer:
                 new = checked if upsert else self._without_existing(checked)
                 with self._store.changes:
                     if new["ids"]:
-                        prepared = self._prepare(**new, upsert=upsert, long_texts=long_texts)
+                        prepared = self._preparation.prepare(**new, upsert=upsert, long_texts=long_texts)
                         self._insert(prepared)
                         report.merge(prepared.report)
                     if expected_documents is not None:
@@ -178,7 +159,7 @@ class Writer:
         report = CoverageReport()
         with self._store.changes:
             if updates or removed:
-                batch = self._prepare(
+                batch = self._preparation.prepare(
                     [id_ for update in updates for id_ in update.ids],
                     [text for update in updates for text in update.texts],
                     metadata=[metadata for update in updates for metadata in update.metadata],
@@ -192,7 +173,7 @@ class Writer:
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
             if staged is not None and staged.ids:
-                batch = self._prepare(
+                batch = self._preparation.prepare(
                     staged.ids, staged.texts, metadata=staged.metadata, upsert=True, replace_passages=False
                 )
                 batch = replace(batch, replaced=[], contexts=_contexts([staged]))
@@ -286,108 +267,26 @@ class Writer:
             self._building += time.monotonic() - started
             self._tuner.tune_if_due(self._building, show_progress=show_progress)
 
+    def set_pooled_weights(self, late: float, pooled: float) -> None:
+        """Record the weights of mode "pooled"."""
+        store = self._store
+        with store.changes:
+            store.require_writer()
+            if store.settings.pooled is None:
+                raise ValueError(f"{store.folder}: stores no pooled vectors to weigh; create the index with them")
+            check_weights((late, pooled))
+            with store.transaction() as transaction:
+                transaction.set_pooled_weights(late, pooled)
+
     def tune(self, queries: Sequence[NDArray[np.float32]] | None, *, show_progress: bool) -> TuneReport:
         """Measure the recall of the index."""
         with self._store.changes:
             self._store.require_writer()
             return self._tuner.tune(queries, show_progress=show_progress)
 
-    def _prepare(
-        self,
-        ids: Sequence[str],
-        texts: Sequence[str] | None = None,
-        vectors: Sequence[NDArray[np.floating[Any]]] | None = None,
-        metadata: Sequence[dict[str, Any]] | None = None,
-        *,
-        upsert: bool,
-        long_texts: LongTexts = "warn",
-        replace_passages: bool = True,
-        displaced: Sequence[str] = (),
-    ) -> _Batch:
-        """Validate documents and measure their texts; split those that are too long, or refuse them.
-
-        `replace_passages`: whether the passages of these documents that are in the index are replaced too; `displaced`:
-        ids of other documents that they replace.
-        """
-        store = self._store
-        store.require_writer()
-        batch = self._validated(ids, texts, vectors, metadata)
-        passages = store.catalog.passages(batch.ids) if replace_passages else {}
-        replaced = store.catalog.live_ids([*batch.ids, *displaced])
-        if not upsert:
-            refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
-        documents.warn_about_empty_texts(batch)
-        kept = self._passages_replaced_alone(replaced, set(batch.ids)) if replaced and replace_passages else {}
-        measured = MeasuredTexts()
-        if batch.ids and batch.vectors is None:
-            encoder = self._encoder.get()
-            require_coverage(encoder, long_texts)
-            measured = measure_texts(encoder, batch.ids, batch.stored_texts)
-            if long_texts == "error":
-                refuse_long_texts(measured, encoder)
-            if long_texts == "split" and measured.report.truncated:
-                fields = [{}] * len(batch.ids) if metadata is None else metadata
-                split_ids, split, split_metadata = split_texts(batch.ids, batch.stored_texts, fields, measured, encoder)
-                given = set(batch.ids)
-                batch = self._validated(split_ids, split, None, split_metadata)
-                passage_ids = [id_ for id_ in batch.ids if id_ not in given]
-                existing = store.catalog.live_ids(passage_ids)
-                if not upsert:
-                    refuse_existing([id_ for id_ in passage_ids if id_ in existing])
-                of_documents = {id_ for by_id in passages.values() for id_ in by_id}
-                if unrelated := [id_ for id_ in existing if id_ not in of_documents]:
-                    raise DuplicateIdError(
-                        f"ids: {first_and_count(unrelated)} is a document of its own, and would become a passage of a "
-                        "long text; delete it, or give the text another id"
-                    )
-                measured = measure_texts(encoder, batch.ids, batch.stored_texts)
-        numbers = {*replaced.values(), *(number for by_id in passages.values() for number in by_id.values())}
-        for i, id_ in enumerate(batch.ids):
-            if id_ in kept:
-                metadata_of = of_passage(json.loads(batch.metadata[i]), kept[id_])
-                batch.metadata[i] = documents.metadata_text(metadata_of)
-        return _Batch(batch, sorted(numbers), measured.rows, measured.report)
-
-    def _passages_replaced_alone(self, replaced: Mapping[str, int], ids: set[str]) -> dict[str, dict[str, Any]]:
-        """Warn about passages of a split document that are replaced under their ids, without the others.
-
-        Returns the fields that they keep by id, to be passages of it still.
-        """
-        suspects = [number for id_, number in replaced.items() if id_.rpartition("#")[2].isdecimal()]
-        rows = self._store.catalog.rows(suspects).values() if suspects else ()
-        documents_of = {row.id: passage_origin(row.id, row.metadata) for row in rows}
-        passages = [id_ for id_, document in documents_of.items() if document is not None and document not in ids]
-        if passages:
-            first = passages[0]
-            issue_warning(
-                ReplacedPassageWarning(
-                    f"ids: {len(passages):,} of {len(ids):,} replace a passage of a long text, the first is {first!r} "
-                    f"of {documents_of[first]!r}; to replace the whole text, add it under its own id"
-                )
-            )
-        return {row.id: passage_fields(row) for row in rows if row.id in passages}
-
-    def _validated(
-        self,
-        ids: Sequence[str],
-        texts: Sequence[str] | None,
-        vectors: Sequence[NDArray[np.floating[Any]]] | None,
-        metadata: Sequence[dict[str, Any]] | None,
-    ) -> DocumentBatch:
-        settings = self._store.settings
-        return documents.validate_documents(
-            ids,
-            texts,
-            vectors,
-            metadata,
-            dim=settings.dim,
-            has_encoder=settings.encoder is not None,
-            filterable=settings.filterable,
-        )
-
     def _insert(
         self,
-        prepared: _Batch,
+        prepared: PreparedDocuments,
         *,
         show_progress: bool = False,
         then: Callable[[Transaction], None] | None = None,
@@ -415,13 +314,14 @@ class Writer:
         self._building += time.monotonic() - started
         _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(prepared.replaced))
 
-    def _write(self, prepared: _Batch, first_number: int, show_progress: bool) -> list[SegmentRecord]:
+    def _write(self, prepared: PreparedDocuments, first_number: int, show_progress: bool) -> list[SegmentRecord]:
         """Write the segments of documents, unless the disk would then be too full to delete documents."""
         store = self._store
+        settings = store.settings
         vectors = self._vectors(prepared, show_progress)
         try:
             records = write_segments(
-                lambda: store.new_file(VECTORS), first_number, store.settings.dim, vectors, store.segment_tokens
+                store.new_file, first_number, settings.dim, vectors, store.segment_tokens, settings.pooled_dim
             )
             store.require_space(prepared.documents.catalog_bytes, records)
         except BaseException:
@@ -429,12 +329,22 @@ class Writer:
             raise
         return records
 
-    def _vectors(self, prepared: _Batch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
-        batch = prepared.documents
+    def _vectors(self, prepared: PreparedDocuments, show_progress: bool) -> Iterator[DocumentVectors]:
+        batch, dim = prepared.documents, self._store.settings.dim
+        if batch.vectors is None and batch.pooled is None and self._pooled.encodes:
+            encoder = self._encoder.get()
+            return encode_with_pooled(
+                encoder, self._pooled, batch.stored_texts, dim, prepared.contexts, show_progress=show_progress
+            )
         if batch.vectors is not None:
-            return iter(batch.vectors)
-        encoder, dim = self._encoder.get(), self._store.settings.dim
-        return encode_documents(encoder, batch.stored_texts, dim, prepared.contexts, show_progress=show_progress)
+            tokens = iter(batch.vectors)
+        else:
+            tokens = encode_documents(
+                self._encoder.get(), batch.stored_texts, dim, prepared.contexts, show_progress=show_progress
+            )
+        if batch.pooled is None and self._pooled.encodes:
+            return with_pooled(tokens, self._pooled, batch.stored_texts)
+        return map(DocumentVectors, tokens, repeat(None) if batch.pooled is None else batch.pooled)
 
     def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a batch without the documents that are already in the index."""
@@ -477,10 +387,3 @@ def warn_about_coverage(report: CoverageReport, encoder: str, long_texts: LongTe
     if long_texts != "truncate":
         report.warn_truncated("texts", encoder, truncated_fix())
     report.warn_unknown("texts", encoder, unknown_fix(encoder))
-
-
-def refuse_existing(ids: Sequence[str]) -> None:
-    """Raise DuplicateIdError for ids that are in the index, if there are any."""
-    if ids:
-        fix = worded("pass upsert=True to replace it", http="set upsert to true to replace it")
-        raise DuplicateIdError(f"ids: {first_and_count(ids)} is already in the index; {fix}")

@@ -24,11 +24,13 @@ from serotine.index.files.codebook import (
     row_bytes,
     sample_size,
 )
-from serotine.index.files.names import CODEBOOK, CODES, FILE_NAME, VECTORS, is_name, new_name
+from serotine.index.files.names import CODEBOOK, CODES, FILE_NAME, POOLED, VECTORS, is_name, new_name
+from serotine.index.files.pooled import write_pooled
 from serotine.index.files.router import nearest, nearest_member, route
 from serotine.index.files.segment import (
     CHECKPOINT_FILE,
     SEGMENT_FOLDER,
+    DocumentVectors,
     Segment,
     SegmentRecord,
     append_documents,
@@ -44,6 +46,7 @@ __all__ = [
     "FILE_NAME",
     "MALFORMED",
     "MAX_CENTROIDS",
+    "POOLED",
     "SEGMENT_FOLDER",
     "VECTORS",
     "ArraysFile",
@@ -51,6 +54,7 @@ __all__ = [
     "Codebook",
     "CodebookRecord",
     "Codes",
+    "DocumentVectors",
     "FileChecksum",
     "FileRecord",
     "Segment",
@@ -72,5 +76,6 @@ __all__ = [
     "row_bytes",
     "sample_size",
     "token_bytes",
+    "write_pooled",
     "write_segments",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import uuid
 
-VECTORS, CODES, CODEBOOK = "vectors", "codes", "codebook"
+VECTORS, CODES, CODEBOOK, POOLED = "vectors", "codes", "codebook", "pooled"
 # Names are joined to folders: a path, or a name of anything else, must not pass.
-FILE_NAME = rf"[0-9a-f]{{32}}\.({VECTORS}|{CODES}|{CODEBOOK})"
+FILE_NAME = rf"[0-9a-f]{{32}}\.({VECTORS}|{CODES}|{CODEBOOK}|{POOLED})"
 _FILE_NAME = re.compile(FILE_NAME)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,8 @@ from serotine import _core
 from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import MALFORMED, ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.codebook import Codebook, row_bytes
-from serotine.index.files.names import CODES, VECTORS
+from serotine.index.files.names import CODES, POOLED, VECTORS
+from serotine.index.files.pooled import pooled_vectors
 
 SEGMENT_FOLDER = "segments"
 # Codebook training's checkpoint, in the segment folder; the only file there that the catalog does not name.
@@ -36,6 +39,7 @@ class SegmentRecord:
         codebook: number of the codebook of its codes, or None without codes.
         vectors: record of the file of float16 vectors, or None where they are not stored.
         codes: record of the file of residual codes, or None before encoding.
+        pooled: record of the file of pooled vectors, or None where the index stores none.
     """
 
     documents: int
@@ -43,11 +47,12 @@ class SegmentRecord:
     codebook: int | None
     vectors: FileRecord | None
     codes: FileRecord | None
+    pooled: FileRecord | None = None
 
     @property
     def files(self) -> list[FileRecord]:
         """Records of its files."""
-        return [file for file in (self.vectors, self.codes) if file is not None]
+        return [file for file in (self.vectors, self.codes, self.pooled) if file is not None]
 
     @property
     def bytes(self) -> int:
@@ -55,42 +60,75 @@ class SegmentRecord:
         return sum(file.bytes for file in self.files)
 
 
-def write_vectors(path: Path, first_number: int, dim: int, documents: Iterable[NDArray[np.float16]]) -> SegmentRecord:
-    """Write a segment without codes: documents, float16 (tokens, dim), numbered from `first_number`."""
+class DocumentVectors(NamedTuple):
+    """The vectors of one document.
+
+    Attributes:
+        tokens: float16 (tokens, dim).
+        pooled: float16 (pooled dim,), zeros for a document without one; None where the index stores none.
+    """
+
+    tokens: NDArray[np.float16]
+    pooled: NDArray[np.float16] | None = None
+
+
+def write_vectors(
+    new_path: Callable[[str], Path], first_number: int, dim: int, documents: Iterable[DocumentVectors], pooled_dim: int
+) -> SegmentRecord:
+    """Write a segment without codes: documents numbered from `first_number`; see `write_segments`."""
     offsets = [0]
-    with ArraysWriter(path, VECTORS) as writer:
+    with ExitStack() as stack:
+        writer = stack.enter_context(ArraysWriter(new_path(VECTORS), VECTORS))
         writer.append(VECTORS, np.empty((0, dim), dtype=np.float16))
+        pooled = stack.enter_context(ArraysWriter(new_path(POOLED), POOLED)) if pooled_dim else None
+        if pooled is not None:
+            pooled.append(POOLED, np.empty((0, pooled_dim), dtype=np.float16))
         for document in documents:
-            writer.append(VECTORS, document)
-            offsets.append(offsets[-1] + len(document))
+            writer.append(VECTORS, document.tokens)
+            offsets.append(offsets[-1] + len(document.tokens))
+            if pooled is not None and document.pooled is not None:
+                pooled.append(POOLED, document.pooled[None])
         numbers = np.arange(first_number, first_number + len(offsets) - 1, dtype=np.int64)
         append_documents(writer, numbers, np.array(offsets, dtype=np.int64))
-    return SegmentRecord(len(numbers), offsets[-1], None, writer.record, None)
+        if pooled is not None:
+            pooled.append("numbers", numbers)
+    return SegmentRecord(
+        len(numbers), offsets[-1], None, writer.record, None, pooled.record if pooled is not None else None
+    )
 
 
 def write_segments(
-    new_path: Callable[[], Path], first_number: int, dim: int, documents: Iterable[NDArray[np.float16]], tokens: int
+    new_path: Callable[[str], Path],
+    first_number: int,
+    dim: int,
+    documents: Iterable[DocumentVectors],
+    tokens: int,
+    pooled_dim: int = 0,
 ) -> list[SegmentRecord]:
-    """Write documents as segments without codes; see `write_vectors`.
+    """Write documents as segments without codes.
 
     Args:
-        new_path: returns the path of the next segment.
+        new_path: returns a path for a new file of a kind.
         first_number: number of the first document.
         dim: dimension of a token vector.
-        documents: float16 (tokens, dim) each.
+        documents: the vectors of each.
         tokens: maximum of a segment of more than one document.
+        pooled_dim: dimension of their pooled vectors; 0 where the index stores none.
     """
     records: list[SegmentRecord] = []
     for _, segment in groupby(documents, key=_SegmentNumber(tokens)):
-        records.append(write_vectors(new_path(), first_number, dim, segment))
+        records.append(write_vectors(new_path, first_number, dim, segment, pooled_dim))
         first_number += records[-1].documents
     return records
 
 
-def token_bytes(dim: int, bits: int, *, keep_vectors: bool) -> int:
-    """Return how many bytes of a segment a token takes, with codes or without, at most."""
+def token_bytes(dim: int, bits: int, *, keep_vectors: bool, pooled_dim: int = 0) -> int:
+    """Return how many bytes of a segment a token takes, with codes or without, at most.
+
+    A document may have a single token, to which its pooled vector is then counted.
+    """
     vectors, codes = 2 * dim, row_bytes(dim, bits) + _CODE_BYTES
-    return vectors + codes if keep_vectors else max(vectors, codes)
+    return (vectors + codes if keep_vectors else max(vectors, codes)) + 2 * pooled_dim
 
 
 class _SegmentNumber:
@@ -101,11 +139,12 @@ class _SegmentNumber:
         self._number = 0
         self._tokens = 0
 
-    def __call__(self, document: NDArray[np.float16]) -> int:
-        self._tokens += len(document)
-        if self._limit < self._tokens != len(document):
+    def __call__(self, document: DocumentVectors) -> int:
+        tokens = len(document.tokens)
+        self._tokens += tokens
+        if self._limit < self._tokens != tokens:
             self._number += 1
-            self._tokens = len(document)
+            self._tokens = tokens
         return self._number
 
 
@@ -126,6 +165,7 @@ class Segment:
         offsets: int64 (documents + 1,): document i has the tokens offsets[i]:offsets[i + 1].
         vectors: float16 (tokens, dim), or None.
         codes: the arrays of the codes file, or None.
+        pooled: float16 (documents, pooled dim), or None.
         bits: bits per dimension of the residuals; set where there are codes.
         max_norm: upper bound of the norm of every vector rebuilt from the codes; set where there are codes.
         core: the compiled core's view.
@@ -134,14 +174,18 @@ class Segment:
         IndexDamagedError: a file is missing, its size differs from the catalog's record, or it is damaged.
     """
 
-    def __init__(self, folder: Path, record: SegmentRecord, dim: int, codebook: Codebook | None) -> None:
+    def __init__(
+        self, folder: Path, record: SegmentRecord, dim: int, codebook: Codebook | None, pooled_dim: int = 0
+    ) -> None:
         self.record = record
         self.dim = dim
         self.files: list[ArraysFile] = []
         self.vectors: NDArray[np.float16] | None = None
         self.codes: dict[str, NDArray[Any]] | None = None
+        self.pooled: NDArray[np.float16] | None = None
         vectors_file = self._open(folder, record.vectors, VECTORS)
         codes_file = self._open(folder, record.codes, CODES)
+        pooled_file = self._open(folder, record.pooled, POOLED)
         documents_file = codes_file or vectors_file
         if documents_file is None:
             raise index_damaged(f"{folder}: the catalog lists a segment without files")
@@ -166,6 +210,9 @@ class Segment:
                 self.codes = codes_file.arrays
                 self.bits = int(codes_file.attributes["bits"])
                 self._set_codes(codes_file, codebook)
+            documents_file = pooled_file or documents_file
+            if pooled_file is not None:
+                self.pooled = pooled_vectors(pooled_file, pooled_dim, self.numbers)
         except MALFORMED as error:
             raise index_damaged(f"{documents_file.path}: damaged ({reason(error)})") from error
 
@@ -191,6 +238,14 @@ class Segment:
         )
         if "postings" in arrays:
             self.core.set_postings(arrays["posting_starts"], arrays["postings"])
+
+    @cached_property
+    def has_pooled(self) -> NDArray[np.bool_]:
+        """Whether a document has a pooled vector, bool (documents,): one that is not all zeros."""
+        if self.pooled is None:
+            return np.zeros(self.record.documents, dtype=np.bool_)
+        blocks = [self.pooled[i : i + _DECODED_TOKENS].any(axis=1) for i in range(0, len(self.pooled), _DECODED_TOKENS)]
+        return np.concatenate(blocks)
 
     @property
     def path(self) -> Path:

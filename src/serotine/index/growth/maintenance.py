@@ -294,7 +294,8 @@ class Maintenance:
         codebook = None if record.codebook is None else self._store.snapshot().codebooks[record.codebook]
         folder = self._store.folder
         try:
-            Segment(folder / SEGMENT_FOLDER, record, self._store.settings.dim, codebook)
+            settings = self._store.settings
+            Segment(folder / SEGMENT_FOLDER, record, settings.dim, codebook, settings.pooled_dim)
         except IndexDamagedError as error:
             raise SerotineError(
                 f"{folder}: a new segment cannot be read back ({reason(error)}); the index is unchanged; "

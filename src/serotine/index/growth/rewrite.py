@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serotine.index.files import (
     CODES,
+    POOLED,
     VECTORS,
     ArraysWriter,
     Codebook,
@@ -20,6 +21,7 @@ from serotine.index.files import (
     append_postings,
     id_type,
     row_bytes,
+    write_pooled,
 )
 from serotine.index.store import SegmentView, Store
 
@@ -27,6 +29,8 @@ from serotine.index.store import SegmentView, Store
 _ENCODED_TOKENS = 1 << 17
 # Tokens copied per step.
 _COPIED_TOKENS = 1 << 20
+# Documents whose pooled vectors are copied per step.
+_COPIED_DOCUMENTS = 1 << 14
 # Documents of a segment that make posting lists pay: below, scanning all centroid ids takes less time.
 POSTINGS_FROM = 100_000
 
@@ -55,6 +59,26 @@ class _LiveDocuments:
     @property
     def dim(self) -> int:
         return self.views[0].segment.dim
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether they are all documents of one segment."""
+        return len(self.views) == 1 and self.views[0].live is None
+
+    def record(
+        self, codebook: int | None, vectors: FileRecord | None, codes: FileRecord | None, pooled: FileRecord | None
+    ) -> SegmentRecord:
+        """Return the record of a segment of these documents in new files."""
+        return SegmentRecord(self.numbers.size, self.tokens, codebook, vectors, codes, pooled)
+
+    def pooled_blocks(self) -> Iterator[NDArray[np.float16]]:
+        """Yield the pooled vectors in blocks, float16 (documents, pooled dim)."""
+        for view in self.views:
+            if view.segment.pooled is None:
+                raise ValueError(f"{view.segment.path}: stores no pooled vectors")
+            rows = np.arange(view.numbers.size) if view.live is None else np.flatnonzero(view.live)
+            for start in range(0, rows.size, _COPIED_DOCUMENTS):
+                yield view.segment.pooled[rows[start : start + _COPIED_DOCUMENTS]]
 
     def runs(self, size: int) -> Iterator[tuple[SegmentView, NDArray[np.int64] | slice]]:
         """Yield runs of at most `size` tokens: slices of segments without tombstones, else row numbers."""
@@ -117,7 +141,7 @@ def encode(
     encoded = (codebook.encode(vectors, bits) for vectors in documents.vector_blocks(_ENCODED_TOKENS))
     record = _write_codes(store, documents, encoded, len(codebook), bits, tick)
     vectors = _vectors_record(store, documents) if keep_vectors else None
-    return SegmentRecord(documents.numbers.size, documents.tokens, number, vectors, record)
+    return documents.record(number, vectors, record, _pooled_record(store, documents))
 
 
 def merge(store: Store, views: Sequence[SegmentView], codebook: Codebook, *, tick: Tick) -> SegmentRecord:
@@ -135,7 +159,7 @@ def merge(store: Store, views: Sequence[SegmentView], codebook: Codebook, *, tic
 
     record = _write_codes(store, documents, copied(), len(codebook), first.bits, tick)
     vectors = _vectors_record(store, documents) if first.vectors is not None else None
-    return SegmentRecord(documents.numbers.size, documents.tokens, first.record.codebook, vectors, record)
+    return documents.record(first.record.codebook, vectors, record, _pooled_record(store, documents))
 
 
 def copy(store: Store, views: Sequence[SegmentView], *, tick: Tick) -> SegmentRecord:
@@ -143,15 +167,23 @@ def copy(store: Store, views: Sequence[SegmentView], *, tick: Tick) -> SegmentRe
     documents = _LiveDocuments(views)
     record = _vectors_record(store, documents)
     tick(documents.tokens)
-    return SegmentRecord(documents.numbers.size, documents.tokens, None, record, None)
+    return documents.record(None, record, None, _pooled_record(store, documents))
 
 
 def _vectors_record(store: Store, documents: _LiveDocuments) -> FileRecord:
     """Return the record of a vectors file: the existing one where nothing in it changes, else of a new one."""
-    first = documents.views[0]
-    if len(documents.views) == 1 and first.live is None and first.segment.record.vectors is not None:
-        return first.segment.record.vectors
-    return _copy_vectors(store, documents)
+    existing = documents.views[0].segment.record.vectors
+    return existing if documents.unchanged and existing is not None else _copy_vectors(store, documents)
+
+
+def _pooled_record(store: Store, documents: _LiveDocuments) -> FileRecord | None:
+    """Return the record of a file of pooled vectors like that of vectors; None where the index stores none."""
+    if (pooled := store.settings.pooled) is None:
+        return None
+    existing = documents.views[0].segment.record.pooled
+    if documents.unchanged and existing is not None:
+        return existing
+    return write_pooled(store.new_file(POOLED), pooled.dim, documents.pooled_blocks(), documents.numbers)
 
 
 def _copy_vectors(store: Store, documents: _LiveDocuments) -> FileRecord:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from serotine.index.search.documents import Documents, Rankings, StoredDocuments, StoredView, View, lexical_ranking
+from serotine.index.search.documents import (
+    Documents,
+    Queries,
+    Rankings,
+    StoredDocuments,
+    StoredView,
+    View,
+    lexical_ranking,
+)
 from serotine.index.search.effort import Effort, choose_effort
 from serotine.index.search.explanation import Explanation, TokenMatch, explain
 from serotine.index.search.fusion import RANK_OFFSET
-from serotine.index.search.options import DEFAULT_RECALL, Fusion, GroupBy, Mode, SearchKeywords, SearchOptions
+from serotine.index.search.options import (
+    DEFAULT_POOLED_WEIGHTS,
+    DEFAULT_RECALL,
+    FirstStage,
+    Fusion,
+    GroupBy,
+    Mode,
+    SearchKeywords,
+    SearchOptions,
+    check_weights,
+)
 from serotine.index.search.plan import Ranking, rank
 from serotine.index.search.retriever import Retriever
 from serotine.index.search.shards import by_shard, collection_number, merge_late, merge_lexical, partial_search
 
 __all__ = [
+    "DEFAULT_POOLED_WEIGHTS",
     "DEFAULT_RECALL",
     "RANK_OFFSET",
     "Documents",
     "Effort",
     "Explanation",
+    "FirstStage",
     "Fusion",
     "GroupBy",
     "Mode",
+    "Queries",
     "Ranking",
     "Rankings",
     "Retriever",
@@ -30,6 +51,7 @@ __all__ = [
     "TokenMatch",
     "View",
     "by_shard",
+    "check_weights",
     "choose_effort",
     "collection_number",
     "explain",

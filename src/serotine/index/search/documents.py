@@ -10,18 +10,39 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine import maxsim
 from serotine.index.hits import Partial
 from serotine.index.search import plan
 from serotine.index.search.effort import choose_effort
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
+from serotine.index.search.pooled import PooledSearch, PooledVectors
 from serotine.index.store import Row, Store
+from serotine.wording import worded
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """What queries are searched by.
+
+    Attributes:
+        texts: of every query, or None where there is none, as modes without words allow.
+        vectors: token vectors of every query; empty in mode "bm25".
+        pooled: pooled vectors of every query, float32 (dim,); empty but in mode "pooled".
+    """
+
+    texts: Sequence[str | None]
+    vectors: Sequence[NDArray[np.float32]]
+    pooled: Sequence[NDArray[np.float32]] = ()
+
+    def at(self, positions: Sequence[int]) -> Queries:
+        """Return those at some positions."""
+        vectors, pooled = ([values[i] for i in positions] if values else [] for values in (self.vectors, self.pooled))
+        return Queries([self.texts[i] for i in positions], vectors, pooled)
 
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """The rankings of one query: of MaxSim or XTR, unless the mode is "bm25"; of BM25, if it is that or "hybrid"."""
+    """The rankings of one query: of its vectors, unless the mode is "bm25"; of BM25, if it is that or "hybrid"."""
 
     late: Ranking | None
     lexical: Ranking | None
@@ -40,9 +61,7 @@ class View(Protocol):
         """What is left out, where documents are."""
         ...
 
-    def rank(
-        self, depth: int, vectors: Sequence[NDArray[np.float32]], texts: Sequence[str | None]
-    ) -> list[Rankings] | None:
+    def rank(self, depth: int, queries: Queries) -> list[Rankings] | None:
         """Rank at least the best `depth` documents of every query; None where the documents changed meanwhile."""
         ...
 
@@ -93,7 +112,14 @@ class StoredDocuments:
         return self.store.snapshot()
 
     def view(self, options: SearchOptions, *, lenient: bool) -> StoredView:
-        """See `Documents`."""
+        """See `Documents`.
+
+        Raises:
+            ValueError: the mode is "pooled", and the index stores no pooled vectors.
+        """
+        if options.mode == "pooled" and self.store.settings.pooled is None:
+            fix = worded("create it with pooled=", http="it was created without", command="index with --pooled")
+            raise ValueError(f"mode: pooled needs pooled vectors, and this index stores none; {fix}")
         return StoredView(self.store, options, lenient=lenient)
 
     def unknown_scripts(self, ids: Sequence[str]) -> dict[str, str]:
@@ -115,6 +141,7 @@ class StoredView:
         self._store = store
         self._options = options
         self._lenient = lenient
+        self._allowed_vectors: PooledVectors | None = None
         started = time.perf_counter()
         where = options.where
         self._matching = None if where is None else store.catalog.matching(where)
@@ -135,14 +162,16 @@ class StoredView:
         reads_both = mode == "hybrid" or (mode != "bm25" and self._matching is not None)
         return reads_both and not self._lenient and self._store.snapshot() is not self.snapshot
 
-    def rank(
-        self, depth: int, vectors: Sequence[NDArray[np.float32]], texts: Sequence[str | None]
-    ) -> list[Rankings] | None:
+    def rank(self, depth: int, queries: Queries) -> list[Rankings] | None:
         """See `View`."""
-        lexical: list[Ranking | None] = [None] * len(texts)
+        lexical: list[Ranking | None] = [None] * len(queries.texts)
         if self._options.mode in ("bm25", "hybrid"):
-            lexical = [self._lexical(text or "", depth) for text in texts]
-        late: Sequence[Ranking | None] = self.late(depth, vectors) if vectors else [None] * len(texts)
+            lexical = [self._lexical(text or "", depth) for text in queries.texts]
+        late: Sequence[Ranking | None] = [None] * len(queries.texts)
+        if self._options.mode == "pooled":
+            late = self._pooled(depth, queries)
+        elif self._options.mode != "bm25":
+            late = self.late(depth, queries.vectors)
         if self.overtaken:
             return None
         return [Rankings(*pair) for pair in zip(late, lexical, strict=True)]
@@ -151,8 +180,15 @@ class StoredView:
         """Return the rankings of MaxSim, or of XTR in that mode."""
         if self._options.mode == "xtr":
             return plan.rank_xtr(self.snapshot, vectors, self._options.retrieved_tokens(depth), depth, self._matching)
-        effort = choose_effort(self._options, depth, self.snapshot.calibration)
+        options = self._options.of_late_stage()
+        effort = choose_effort(options, depth, self.snapshot.calibration)
         return plan.rank(self.snapshot, vectors, effort, depth, self._matching)
+
+    def _pooled(self, depth: int, queries: Queries) -> list[Ranking]:
+        if self._allowed_vectors is None:
+            self._allowed_vectors = PooledVectors(self.snapshot, self._matching)
+        search = PooledSearch(self.snapshot, self._allowed_vectors, self._options, self.late)
+        return search.rank(depth, queries.vectors, queries.pooled)
 
     def _lexical(self, text: str, depth: int) -> Ranking:
         scored = self._store.catalog.lexical(text, depth, self._options.where)
@@ -160,12 +196,7 @@ class StoredView:
 
     def late_scores(self, query: NDArray[np.float32], numbers: Sequence[int]) -> dict[int, float]:
         """See `View`."""
-        located = {number: self.snapshot.locate(number) for number in numbers}
-        present = {number: location for number, location in located.items() if location is not None}
-        documents = [segment.document(position) for segment, position in present.values()]
-        if not documents:
-            return {}
-        return dict(zip(present, maxsim.score(query, documents).tolist(), strict=True))
+        return plan.document_scores(self.snapshot, query, numbers)[0]
 
     def rows(self, numbers: Sequence[int], *, filtered: bool) -> dict[int, Row]:
         """See `View`."""

@@ -11,7 +11,8 @@ import numpy as np
 from serotine.errors import check_flags, invalid, not_one_of, wrong_type
 from serotine.wording import worded
 
-Mode = Literal["late", "bm25", "hybrid", "xtr"]
+Mode = Literal["late", "bm25", "hybrid", "xtr", "pooled"]
+FirstStage = Literal["tokens", "pooled"]
 Fusion = Literal["rrf", "sum"]
 GroupBy = Literal["document"]
 
@@ -21,6 +22,9 @@ DEFAULT_RECALL = 0.99
 # Tokens that a query token retrieves in mode "xtr", unless the search says otherwise: with 100, three of five
 # collections lose several points of nDCG@10 (benchmarks/xtr.py).
 _DEFAULT_K_TOKEN = 1_000
+# Of MaxSim per query token and of the pooled vectors in mode "pooled", unless the search or the index has others: what
+# development queries chose for serotine-mini and all-MiniLM-L6-v2 (benchmarks/pooled.py).
+DEFAULT_POOLED_WEIGHTS = (1.0, 0.1)
 # More documents than an index can have; their sums and multiples fit the core's 64 bits.
 _MAX_COUNT = 2**40
 
@@ -32,17 +36,22 @@ class SearchOptions:
     Attributes:
         k: number of hits.
         where: filter on metadata, or None for every document.
-        mode: which rankings: "late", "bm25", "hybrid" or "xtr".
+        mode: which rankings: "late", "bm25", "hybrid", "xtr" or "pooled".
         exact: whether to prove the answer.
         fusion: how "hybrid", and "late" where it becomes that, joins its two rankings.
         weights: of the late and the lexical ranking in mode "hybrid"; None for equal ones, except where the encoder
-            does not know the query or what it finds: the late ranking then has the weight of what is known.
-        candidates: documents scored over their residual codes, or None for as many as `recall` needs.
+            does not know the query or what it finds: the late ranking then has the weight of what is known. In mode
+            "pooled" of MaxSim per query token and of the pooled vectors; None for those recorded in the index, or
+            `DEFAULT_POOLED_WEIGHTS`.
+        candidates: documents scored over their residual codes, or None for as many as `recall` needs. In mode "pooled"
+            those that each first stage contributes, or None for as many as the best need.
         offset: number of the best hits to skip: the k after them are returned.
         min_score: lowest `Hit.score_per_token` of a hit, or None for any.
         group_by: "document" for one hit per document, its best passage; None for every passage.
         recall: share of the exact hits to find; None for 0.99, unless `candidates` or `exact` decides.
         k_token: tokens that every query token retrieves in mode "xtr"; None for 1,000, or more where the hits are more.
+        first_stage: where mode "pooled" takes candidates from: the late search of "tokens", the "pooled" vectors, or
+            None for both.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -60,6 +69,7 @@ class SearchOptions:
     group_by: GroupBy | None = None
     recall: float | None = None
     k_token: int | None = None
+    first_stage: FirstStage | None = None
 
     @property
     def depth(self) -> int:
@@ -78,7 +88,13 @@ class SearchOptions:
     def first_page_by_maxsim(self) -> SearchOptions:
         """Return the options of the first page by MaxSim alone; in mode "xtr" by its own scores."""
         mode: Mode = "xtr" if self.mode == "xtr" else "late"
-        return replace(self, mode=mode, offset=0, exact=False, fusion=_DEFAULT_FUSION, weights=None)
+        return replace(self, mode=mode, offset=0, exact=False, fusion=_DEFAULT_FUSION, weights=None, first_stage=None)
+
+    def of_late_stage(self) -> SearchOptions:
+        """Return the options of the late ranking in mode "pooled"; in other modes these."""
+        if self.mode != "pooled":
+            return self
+        return replace(self, mode="late", weights=None, candidates=None, first_stage=None)
 
     def __post_init__(self) -> None:
         # SQLite and the core take Python integers only.
@@ -90,8 +106,9 @@ class SearchOptions:
             raise not_one_of("fusion", get_args(Fusion), self.fusion)
         check_flags(exact=self.exact)
         object.__setattr__(self, "exact", bool(self.exact))
-        if self.exact and self.mode != "late":
-            raise _needs_mode("exact", ("late",), self.mode)
+        if self.exact and self.mode not in ("late", "pooled"):
+            raise _needs_mode("exact", ("late", "pooled"), self.mode)
+        self._validate_first_stage()
         if self.candidates is not None:
             self._validate_candidates(self.candidates)
         if self.group_by not in (None, *get_args(GroupBy)):
@@ -110,17 +127,17 @@ class SearchOptions:
 
     def _validate_fusion(self) -> None:
         if self.weights is not None:
-            _check_weights(self.weights)
-            if self.mode != "hybrid":
-                raise _needs_mode("weights", ("hybrid",), self.mode)
+            check_weights(self.weights)
+            if self.mode not in ("hybrid", "pooled"):
+                raise _needs_mode("weights", ("hybrid", "pooled"), self.mode)
         # Mode "late" becomes "hybrid" where the encoder does not know the query.
-        if self.fusion != _DEFAULT_FUSION and self.mode in ("bm25", "xtr"):
+        if self.fusion != _DEFAULT_FUSION and self.mode in ("bm25", "xtr", "pooled"):
             raise _needs_mode("fusion", ("late", "hybrid"), self.mode)
 
     def _validate_candidates(self, candidates: int) -> None:
         object.__setattr__(self, "candidates", _count("candidates", candidates))
         if self.mode in ("bm25", "xtr"):
-            raise _needs_mode("candidates", ("late", "hybrid"), self.mode)
+            raise _needs_mode("candidates", ("late", "hybrid", "pooled"), self.mode)
         if self.exact:
             given = worded("exact=True", http="both")
             raise ValueError(f"candidates: cannot be used with exact, got {given}; drop one of the two")
@@ -139,6 +156,17 @@ class SearchOptions:
             )
             raise ValueError(f"k_token: must be at least {names} ({self.depth}), got {self.k_token}; raise it")
 
+    def _validate_first_stage(self) -> None:
+        if self.first_stage is None:
+            return
+        if self.first_stage not in get_args(FirstStage):
+            raise not_one_of("first_stage", (*get_args(FirstStage), None), self.first_stage)
+        if self.mode != "pooled":
+            raise _needs_mode("first_stage", ("pooled",), self.mode)
+        if self.exact:
+            given = worded("exact=True", http="both")
+            raise ValueError(f"first_stage: cannot be used with exact, got {given}; drop one of the two")
+
     def _validate_recall(self, recall: float) -> None:
         if not 0 < recall <= 1:
             raise invalid("recall", "above 0 and at most 1", recall)
@@ -147,10 +175,15 @@ class SearchOptions:
                 given = worded(f"{name}={value}", http="both")
                 raise ValueError(f"recall: cannot be used with {name}, got {given}; drop one of the two")
         if self.mode in ("bm25", "xtr"):
-            raise _needs_mode("recall", ("late", "hybrid"), self.mode)
+            raise _needs_mode("recall", ("late", "hybrid", "pooled"), self.mode)
+        if self.first_stage == "pooled":
+            raise ValueError(
+                "recall: is of the late search, which the first stage 'pooled' leaves out; drop one of the two"
+            )
 
 
-def _check_weights(weights: object) -> None:
+def check_weights(weights: object) -> None:
+    """Raise TypeError or ValueError unless `weights` are two numbers of at least 0, not both 0."""
     pair = list(weights) if isinstance(weights, (list, tuple, np.ndarray)) else []
     if len(pair) != 2 or min(_number("weights", weight) for weight in pair) < 0 or not any(pair):
         raise invalid("weights", "two numbers of at least 0, not both 0", weights)
@@ -170,6 +203,7 @@ class SearchKeywords(TypedDict, total=False):
     group_by: GroupBy | None
     recall: float | None
     k_token: int | None
+    first_stage: FirstStage | None
 
 
 def _needs_mode(name: str, modes: Sequence[str], mode: str, why: str = "") -> ValueError:

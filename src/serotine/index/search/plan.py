@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine import _core
+from serotine import _core, maxsim
 from serotine.index.hits import Certificate
 from serotine.index.search.effort import Effort
 from serotine.index.store import Snapshot
@@ -132,6 +132,18 @@ def rank_xtr(
             )
         )
     return rankings
+
+
+def document_scores(
+    snapshot: Snapshot, query: NDArray[np.float32], numbers: Sequence[int]
+) -> tuple[dict[int, float], int]:
+    """Return the MaxSim of documents by number, of those that are there, and the number of their tokens."""
+    located = {number: snapshot.locate(number) for number in numbers}
+    present = {number: location for number, location in located.items() if location is not None}
+    documents = [segment.document(position) for segment, position in present.values()]
+    if not documents:
+        return {}, 0
+    return dict(zip(present, maxsim.score(query, documents).tolist(), strict=True)), sum(map(len, documents))
 
 
 def _search(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serotine.errors import SerotineError, index_damaged
 from serotine.index.hits import Hit, Hits, SearchStats, document_of
 from serotine.index.search import fusion
-from serotine.index.search.documents import Documents, Rankings, View
+from serotine.index.search.documents import Documents, Queries, Rankings, View
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
 from serotine.index.search.selection import Selection, per_token, select
@@ -37,30 +37,28 @@ class Retriever:
     def search(
         self,
         options: SearchOptions,
-        vectors: Sequence[NDArray[np.float32]],
-        texts: Sequence[str | None],
+        queries: Queries,
         encoding: float,
     ) -> list[Hits]:
         """Return the hits of every query.
 
         Args:
             options: options of all the queries.
-            vectors: token vectors of every query; empty in mode "bm25".
-            texts: text of every query, or None where there is none, as modes "late" and "xtr" allow.
+            queries: texts and vectors.
             encoding: milliseconds that encoding took per query.
 
         Raises:
             IndexDamagedError: the catalog lacks a document that a segment holds, or segments hold one more than once.
             SerotineError: writers changed the index during every attempt.
         """
-        if not texts:
+        if not queries.texts:
             return []
         before = self._documents.state()
         place = self._documents.place
         for remaining in reversed(range(_ATTEMPTS)):
             # The last attempt of a search without a proof is lenient, so that a busy writer cannot block searches.
             lenient = not remaining and not options.exact
-            hits = self._attempt(options, vectors, texts, encoding, lenient=lenient)
+            hits = self._attempt(options, queries, encoding, lenient=lenient)
             if hits is not None:
                 return hits
             _log.debug("%s: changed during a search; retrying", place)
@@ -71,8 +69,7 @@ class Retriever:
     def _attempt(
         self,
         options: SearchOptions,
-        vectors: Sequence[NDArray[np.float32]],
-        texts: Sequence[str | None],
+        queries: Queries,
         encoding: float,
         *,
         lenient: bool,
@@ -86,10 +83,10 @@ class Retriever:
         started = time.perf_counter()
         choices: dict[int, _Choice] = {}
         depth = _first_depth(options)
-        pending = list(range(len(texts)))
+        vectors, count = queries.vectors, len(queries.texts)
+        pending = list(range(count))
         while pending:
-            queries = [vectors[i] for i in pending] if options.mode != "bm25" else []
-            rankings = view.rank(depth, queries, [texts[i] for i in pending])
+            rankings = view.rank(depth, queries.at(pending))
             if rankings is None:
                 return None
             for i, rankings_of_query in zip(pending, rankings, strict=True):
@@ -103,9 +100,9 @@ class Retriever:
                 choices[i] = chosen
             pending = [i for i in pending if _needs_more(options, choices[i], depth)]
             depth *= _DEEPER
-        searching = _milliseconds_since(started) / len(texts)
+        searching = _milliseconds_since(started) / count
         results = []
-        for i in range(len(texts)):
+        for i in range(count):
             started = time.perf_counter()
             choice = choices[i]
             selection, ranking = choice.selection, choice.ranking

@@ -16,7 +16,7 @@ from serotine.index.store.pages import field_names
 from serotine.index.store.passages import passage_origin
 from serotine.index.store.replacement import beside, check_replaceable, replace_index, restore_replaced_index
 from serotine.index.store.salvage import LostDocument, SalvageReport, salvage_index
-from serotine.index.store.settings import FORMAT_VERSION, Settings
+from serotine.index.store.settings import PooledSettings, Settings
 from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
 from serotine.index.store.sqlite_errors import is_disk_full
@@ -26,7 +26,6 @@ from serotine.index.store.word_statistics import WordStatistics, merged_statisti
 
 __all__ = [
     "CATALOG_FILE",
-    "FORMAT_VERSION",
     "Calibration",
     "Catalog",
     "CatalogEntry",
@@ -38,6 +37,7 @@ __all__ = [
     "FilterField",
     "LostDocument",
     "Origin",
+    "PooledSettings",
     "Row",
     "SalvageReport",
     "SegmentView",

@@ -42,6 +42,8 @@ from serotine.index.store.word_statistics import WordStatistics
 
 # The key of `Catalog.unfinished` among the values of the catalog.
 UNFINISHED = "unfinished_updates"
+# The key of `Catalog.pooled_weights`.
+POOLED_WEIGHTS = "pooled_weights"
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
 
@@ -80,6 +82,12 @@ CREATE INDEX documents_deleted ON documents (number) WHERE NOT live;
 {lexical.SCHEMA}
 {lexical.LANGUAGES_SCHEMA}
 """
+_POOLED_SCHEMA = """
+ALTER TABLE segments ADD COLUMN pooled_file TEXT;
+ALTER TABLE segments ADD COLUMN pooled_bytes INTEGER;
+ALTER TABLE segments ADD COLUMN pooled_checksum TEXT;
+CREATE UNIQUE INDEX segments_by_pooled_file ON segments (pooled_file);
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ def create_catalog(folder: Path, settings: Settings) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA fullfsync=ON")
-            connection.executescript(f"BEGIN; {_SCHEMA}")
+            connection.executescript(f"BEGIN; {_SCHEMA}{_POOLED_SCHEMA if settings.pooled else ''}")
             for statement in filters.index_statements(settings.filterable):
                 connection.execute(statement)
             connection.executemany("INSERT INTO meta VALUES (?, ?)", settings_rows(settings))
@@ -125,6 +133,8 @@ class Catalog(CatalogConnection):
             refuse: takes what is wrong with rows, instead of an IndexDamagedError.
         """
         columns = file_rows.SEGMENT_COLUMNS
+        if self.settings.pooled is not None:
+            columns = f"{columns}, {file_rows.POOLED_COLUMNS}"
         with self._statements() as connection:
             rows = connection.execute(f"SELECT {columns} FROM segments ORDER BY segment").fetchall()  # noqa: S608
         return file_rows.segment_records(rows, refuse or file_rows.refusal(self._path))
@@ -158,6 +168,19 @@ class Catalog(CatalogConnection):
         """Return the files and folders whose update has begun but not ended: interrupted, or still running."""
         names = self.value(UNFINISHED)
         return tuple(map(str, names)) if isinstance(names, list) else ()
+
+    def pooled_weights(self) -> tuple[float, float] | None:
+        """Return the weights of MaxSim and of the pooled vectors that were recorded, or None.
+
+        Raises:
+            IndexDamagedError: they are none.
+        """
+        value = self.value(POOLED_WEIGHTS)
+        if value is None:
+            return None
+        if not (isinstance(value, list) and len(value) == 2 and all(isinstance(one, float) for one in value)):
+            raise index_damaged(f"{self._path}: the value of {POOLED_WEIGHTS!r} is no pair of weights")
+        return value[0], value[1]
 
     def calibration(self) -> Calibration | None:
         """Return the recall that was measured last, for whatever codebook it was."""

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import index_damaged, shown
-from serotine.index.files import CODEBOOK, CODES, VECTORS, CodebookRecord, FileRecord, SegmentRecord, is_name
+from serotine.index.files import CODEBOOK, CODES, POOLED, VECTORS, CodebookRecord, FileRecord, SegmentRecord, is_name
 
 SEGMENT_COLUMNS = (
     "segment, documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
     "codes_file, codes_bytes, codes_checksum"
 )
+# Of an index with pooled vectors, after the others.
+POOLED_COLUMNS = "pooled_file, pooled_bytes, pooled_checksum"
 CODEBOOK_COLUMNS = "codebook, centroids, tokens, file, bytes, checksum"
 Refusal = Callable[[str], None]
 """Takes the words for a row that is not valid."""
@@ -32,7 +34,7 @@ def refusal(path: Path) -> Refusal:
 
 
 def segment_records(rows: Iterable[Sequence[Any]], refuse: Refusal) -> list[tuple[int, SegmentRecord]]:
-    """Return the segments of `SEGMENT_COLUMNS`, by number.
+    """Return the segments of `SEGMENT_COLUMNS`, and of `POOLED_COLUMNS` where there are any, by number.
 
     Where `refuse` returns, a segment has no file in place of one that is not valid, and is left out without numbers.
     """
@@ -42,8 +44,11 @@ def segment_records(rows: Iterable[Sequence[Any]], refuse: Refusal) -> list[tupl
         if not _are_counts(documents, tokens, 0 if codebook is None else codebook):
             refuse(f"{name}: its numbers of documents, tokens and codebook are not all integers")
             continue
-        vectors, codes = _file(name, VECTORS, files[:3], refuse), _file(name, CODES, files[3:], refuse)
-        records.append((number, SegmentRecord(documents, tokens, codebook, vectors, codes)))
+        vectors, codes = _file(name, VECTORS, files[:3], refuse), _file(name, CODES, files[3:6], refuse)
+        pooled = _file(name, POOLED, files[6:], refuse) if files[6:] else None
+        if files[6:] and files[6] is None:
+            refuse(f"{name}: has no file of pooled vectors, which this index stores")
+        records.append((number, SegmentRecord(documents, tokens, codebook, vectors, codes, pooled)))
     return records
 
 

@@ -64,6 +64,11 @@ def segment_name(number: int) -> str:
     return f"segment {number!r}"
 
 
+def value_name(key: str) -> str:
+    """Return what `damaged` calls a value."""
+    return f"value {key!r}"
+
+
 def _checksums(connection: sqlite3.Connection) -> dict[str, str]:
     return {
         f"{kind} {row[0]!r}": hashlib.blake2b(repr(row).encode(), digest_size=8).hexdigest()

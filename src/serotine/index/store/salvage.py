@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serotine.errors import IndexDamagedError, reason
 from serotine.files import open_regular
 from serotine.index.files import (
+    POOLED,
     SEGMENT_FOLDER,
     VECTORS,
     ArraysWriter,
@@ -28,9 +29,10 @@ from serotine.index.files import (
     damage,
     durable,
     open_codebook,
+    write_pooled,
 )
 from serotine.index.store import record_checksums
-from serotine.index.store.catalog import Catalog, create_catalog
+from serotine.index.store.catalog import POOLED_WEIGHTS, Catalog, create_catalog
 from serotine.index.store.folder import new_file, new_folder
 from serotine.index.store.sql import batches, is_row_intact, placeholders
 from serotine.index.store.transaction import StoredDocument, Transaction
@@ -60,12 +62,14 @@ class SalvageReport:
         lost: the documents that are not in it.
         rebuilt: ids of documents whose stored vectors were damaged and are rebuilt from the codes: close, not exact.
         damaged: the problems that were found, of files and of the catalog.
+        without_pooled: ids of documents whose pooled vectors were damaged: they are ranked by their tokens alone.
     """
 
     documents: int
     lost: tuple[LostDocument, ...]
     rebuilt: tuple[str, ...]
     damaged: tuple[str, ...]
+    without_pooled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ def _salvage(folder: Path, catalog: Catalog, building: Path) -> SalvageReport:
     rows, lost = _documents(catalog, numbers)
     copy = Catalog(building, read_only=False)
     try:
-        records = [_written(folder, building, segment) for segment in segments if segment.positions.size]
+        pooled_dim = catalog.settings.pooled_dim
+        records = [_written(folder, building, segment, pooled_dim) for segment in segments if segment.positions.size]
         with copy.transaction() as connection:
             transaction = Transaction(connection)
             new_numbers = {}
@@ -124,18 +129,26 @@ def _salvage(folder: Path, catalog: Catalog, building: Path) -> SalvageReport:
                 old = segment_record.codebook
                 transaction.insert_segment(replace(segment_record, codebook=None if old is None else new_numbers[old]))
             transaction.insert_numbered(rows)
+            if weights := _intact_pooled_weights(catalog):
+                transaction.set_pooled_weights(*weights)
         durable.sync_folder(building / SEGMENT_FOLDER)
         documents = copy.counts()[0]
     finally:
         copy.close_writer()
-    approximate = {
-        int(number)
-        for segment in segments
-        if segment.approximate
-        for number in segment.segment.numbers[segment.positions]
-    }
-    rebuilt = tuple(row.id for row in rows if row.live and row.number in approximate)
-    return SalvageReport(documents, tuple(lost), rebuilt, tuple(damaged))
+    rebuilt = _live_ids(rows, [segment for segment in segments if segment.approximate])
+    unpooled = [segment for segment in segments if pooled_dim and segment.segment.pooled is None]
+    return SalvageReport(documents, tuple(lost), rebuilt, tuple(damaged), _live_ids(rows, unpooled))
+
+
+def _live_ids(rows: Sequence[StoredDocument], segments: Sequence[_IntactSegment]) -> tuple[str, ...]:
+    numbers = {int(number) for segment in segments for number in segment.segment.numbers[segment.positions]}
+    return tuple(row.id for row in rows if row.live and row.number in numbers)
+
+
+def _intact_pooled_weights(catalog: Catalog) -> tuple[float, float] | None:
+    """Return the weights that were fitted, unless they are not what was written."""
+    rows = catalog.damaged_records()
+    return None if record_checksums.value_name(POOLED_WEIGHTS) in rows else catalog.pooled_weights()
 
 
 def _intact_codebooks(folder: Path, catalog: Catalog, damaged: list[str]) -> dict[int, tuple[CodebookRecord, Codebook]]:
@@ -167,15 +180,18 @@ def _intact_segments(
         damaged += [problem for problem in problems.values() if problem]
         vectors = record.vectors if record.vectors and not problems[record.vectors.name] else None
         codes = record.codes if record.codes and not problems[record.codes.name] else None
+        pooled = record.pooled if record.pooled and not problems[record.pooled.name] else None
         # Nothing but the row says which codebook the codes are of.
         if record.codebook not in codebooks or record_checksums.segment_name(number) in rows:
             codes = None
         if vectors is None and codes is None:
             continue
-        usable = replace(record, vectors=vectors, codes=codes, codebook=record.codebook if codes else None)
+        usable = SegmentRecord(
+            record.documents, record.tokens, record.codebook if codes else None, vectors, codes, pooled
+        )
         codebook = None if usable.codebook is None else codebooks[usable.codebook][1]
         try:
-            segment = Segment(files, usable, catalog.settings.dim, codebook)
+            segment = Segment(files, usable, catalog.settings.dim, codebook, catalog.settings.pooled_dim)
         except IndexDamagedError as error:
             damaged.append(reason(error))
             continue
@@ -190,13 +206,13 @@ def _intact_segments(
     return intact
 
 
-def _written(folder: Path, building: Path, intact: _IntactSegment) -> SegmentRecord:
+def _written(folder: Path, building: Path, intact: _IntactSegment, pooled_dim: int) -> SegmentRecord:
     """Write a segment's documents to the new index; return its record."""
     segment = intact.segment
     if intact.copied:
         for file in segment.record.files:
             _copy(folder, building, file)
-        return segment.record
+        return replace(segment.record, pooled=segment.record.pooled or _pooled(building, intact, pooled_dim))
     offsets = [0]
     with ArraysWriter(new_file(building, VECTORS), VECTORS) as writer:
         writer.append(VECTORS, np.empty((0, segment.dim), dtype=np.float16))
@@ -205,7 +221,18 @@ def _written(folder: Path, building: Path, intact: _IntactSegment) -> SegmentRec
             writer.append(VECTORS, vectors)
             offsets.append(offsets[-1] + len(vectors))
         append_documents(writer, segment.numbers[intact.positions], np.array(offsets, dtype=np.int64))
-    return SegmentRecord(len(offsets) - 1, offsets[-1], None, writer.record, None)
+    return SegmentRecord(
+        len(offsets) - 1, offsets[-1], None, writer.record, None, _pooled(building, intact, pooled_dim)
+    )
+
+
+def _pooled(building: Path, intact: _IntactSegment, dim: int) -> FileRecord | None:
+    """Write the pooled vectors of a segment's documents, zeros where they are damaged; None where none are stored."""
+    if not dim:
+        return None
+    stored, positions = intact.segment.pooled, intact.positions
+    rows = np.zeros((positions.size, dim), dtype=np.float16) if stored is None else stored[positions]
+    return write_pooled(new_file(building, POOLED), dim, [rows], intact.segment.numbers[positions])
 
 
 def _copy(folder: Path, building: Path, record: FileRecord) -> None:

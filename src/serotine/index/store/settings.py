@@ -12,7 +12,36 @@ from typing import Any
 
 from serotine.errors import NotAnIndexError, index_damaged, reason, shown, shown_id
 
+
+@dataclass(frozen=True, slots=True)
+class PooledSettings:
+    """The pooled vectors of an index: one per document, beside its token vectors.
+
+    Attributes:
+        dim: dimension of a pooled vector.
+        encoder: name of the dense model, or None where callers give the vectors.
+        fingerprint: the model's fingerprint.
+        options: options that the model was loaded with.
+        similarity: how vectors are compared: "cosine", whose vectors have length 1, or "dot".
+    """
+
+    dim: int
+    encoder: str | None = None
+    fingerprint: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    similarity: str = "dot"
+
+
+_POOLED_KINDS: dict[str, Any] = {
+    "dim": int,
+    "encoder": str | None,
+    "fingerprint": str | None,
+    "options": dict,
+    "similarity": str,
+}
 FORMAT_VERSION = 2
+# With pooled vectors: earlier versions would lose them in a rewrite.
+POOLED_FORMAT_VERSION = 3
 # The checksum is no signature: a setting may be forged.
 _KINDS: dict[str, Any] = {
     "dim": int,
@@ -23,6 +52,7 @@ _KINDS: dict[str, Any] = {
     "keep_vectors": bool,
     "filterable": dict,
     "centroids": int | None,
+    "pooled": PooledSettings | None,
 }
 # The row of the checksum, absent from indexes of earlier versions: {"keys": [...], "checksum": "..."}.
 _CHECKSUM = "settings_checksum"
@@ -41,6 +71,7 @@ class Settings:
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the metadata fields that filters look up in an SQL index.
         centroids: number of centroids of a codebook, or None to derive it from the collection's size.
+        pooled: the pooled vectors beside the tokens, or None.
     """
 
     dim: int
@@ -51,11 +82,32 @@ class Settings:
     keep_vectors: bool = True
     filterable: dict[str, str] = field(default_factory=dict)
     centroids: int | None = None
+    pooled: PooledSettings | None = None
+
+    @property
+    def format_version(self) -> int:
+        """Version of the format on disk."""
+        return FORMAT_VERSION if self.pooled is None else POOLED_FORMAT_VERSION
+
+    @property
+    def pooled_dim(self) -> int:
+        """Dimension of a pooled vector; 0 where none are stored."""
+        return 0 if self.pooled is None else self.pooled.dim
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings as values that JSON can represent, as versions without pooled vectors know them."""
+        values = asdict(self)
+        if self.pooled is None:
+            del values["pooled"]
+        return values
 
 
 def settings_rows(settings: Settings) -> list[tuple[str, str]]:
     """Return the rows (key, value as JSON) that store settings."""
-    rows = {key: json.dumps(value) for key, value in {"format_version": FORMAT_VERSION, **asdict(settings)}.items()}
+    rows = {
+        key: json.dumps(value)
+        for key, value in {"format_version": settings.format_version, **settings.values()}.items()
+    }
     checksum = {"keys": sorted(rows), "checksum": _checksum(rows, sorted(rows))}
     return [*rows.items(), (_CHECKSUM, json.dumps(checksum))]
 
@@ -75,21 +127,33 @@ def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
     version = meta.get("format_version")
     if version is None:
         raise NotAnIndexError(f"{path.parent}: {path.name} is not a Serotine catalog")
-    if version != str(FORMAT_VERSION):
+    versions = (str(FORMAT_VERSION), str(POOLED_FORMAT_VERSION))
+    if version not in versions:
         raise NotAnIndexError(
-            f"{path.parent}: index format must be {FORMAT_VERSION}, got {version}; "
+            f"{path.parent}: index format must be {' or '.join(versions)}, got {version}; "
             "open it with the version of Serotine that wrote it, or rebuild the index"
         )
     if _CHECKSUM in meta:
         _check(meta, path)
     # Settings added by a later version have their defaults.
     names = [setting.name for setting in fields(Settings)]
-    settings = Settings(**{name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta})
+    values = {name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta}
+    settings = Settings(**{**values, "pooled": _pooled(values.get("pooled"))})
     for name, kinds in _KINDS.items():
         value = getattr(settings, name)
         if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
             raise index_damaged(f"{path}: the setting {name!r} is damaged (it is {shown(value)})")
+    if str(settings.format_version) != version:
+        raise index_damaged(f"{path}: the setting 'format_version' is {version}, and pooled vectors say otherwise")
     return settings
+
+
+def _pooled(value: Any) -> Any:
+    """Return the settings of pooled vectors, or the value itself where it describes none."""
+    if not isinstance(value, dict) or set(value) != set(_POOLED_KINDS):
+        return value
+    valid = all(isinstance(value[name], kinds) for name, kinds in _POOLED_KINDS.items()) and value["dim"] >= 1
+    return PooledSettings(**value) if valid else value
 
 
 def decoded(text: str, path: Path, name: str) -> Any:

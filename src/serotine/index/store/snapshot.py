@@ -20,6 +20,7 @@ from serotine.index.files import (
 )
 from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.catalog import Catalog
+from serotine.index.store.settings import Settings
 
 # A calibration is that of the index until it has this many times the tokens.
 OUTGROWN_CALIBRATION = 2
@@ -57,12 +58,19 @@ class SegmentView:
         """Return one bit per document, set where it is live and in `matching` (ascending numbers); None for all."""
         if matching is None:
             return self.live_bits
+        mask = self.mask(matching)
+        return None if mask is None else _packed(mask)
+
+    def mask(self, matching: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+        """Return `allowed` as bool (documents,)."""
+        if matching is None:
+            return self.live
         first, last = np.searchsorted(matching, (self.numbers[0], self.numbers[-1] + 1))
         positions = np.searchsorted(self.numbers, matching[first:last])
         positions = positions[self.numbers[np.minimum(positions, self.numbers.size - 1)] == matching[first:last]]
         mask = np.zeros(self.numbers.size, dtype=np.bool_)
         mask[positions] = True
-        return _packed(mask if self.live is None else mask & self.live)
+        return mask if self.live is None else mask & self.live
 
 
 def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -80,6 +88,7 @@ class Snapshot:
         segments: by segment number, in the order of their documents.
         codebooks: by codebook number.
         calibration: the recall that was measured with the newest codebook, unless the index has doubled since.
+        pooled_weights: of MaxSim and of the pooled vectors, where they were recorded.
         unfinished: files and folders whose update has begun but not ended: interrupted, or still running.
     """
 
@@ -87,6 +96,7 @@ class Snapshot:
     codebooks: dict[int, Codebook]
     calibration: Calibration | None = None
     unfinished: tuple[str, ...] = ()
+    pooled_weights: tuple[float, float] | None = None
 
     @property
     def documents(self) -> int:
@@ -122,11 +132,12 @@ def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> 
         codebooks = catalog.codebooks()
         calibration = catalog.calibration()
         unfinished = catalog.unfinished()
+        weights = None if catalog.settings.pooled is None else catalog.pooled_weights()
     if calibration is not None and not _is_current(calibration, segments, codebooks):
         calibration = None
     try:
-        opened = _open(files, catalog.settings.dim, segments, deleted, codebooks, previous or Snapshot({}, {}))
-        return replace(opened, calibration=calibration, unfinished=unfinished)
+        opened = _open(files, catalog.settings, segments, deleted, codebooks, previous or Snapshot({}, {}))
+        return replace(opened, calibration=calibration, unfinished=unfinished, pooled_weights=weights)
     except IndexDamagedError:
         if catalog.version() == version:
             raise
@@ -148,21 +159,24 @@ def _is_current(
 
 def _open(
     files: Path,
-    dim: int,
+    settings: Settings,
     segments: Sequence[tuple[int, SegmentRecord]],
     deleted: NDArray[np.int64],
     codebooks: dict[int, CodebookRecord],
     previous: Snapshot,
 ) -> Snapshot:
     open_codebooks = {
-        number: previous.codebooks[number] if number in previous.codebooks else open_codebook(files, record, dim)
+        number: previous.codebooks[number]
+        if number in previous.codebooks
+        else open_codebook(files, record, settings.dim)
         for number, record in codebooks.items()
     }
     views: dict[int, SegmentView] = {}
     for number, record in segments:
         reused = previous.segments.get(number)
         codebook = None if record.codebook is None else open_codebooks.get(record.codebook)
-        views[number] = _view(reused.segment if reused else Segment(files, record, dim, codebook), deleted)
+        segment = reused.segment if reused else Segment(files, record, settings.dim, codebook, settings.pooled_dim)
+        views[number] = _view(segment, deleted)
     ordered = sorted(views.items(), key=lambda item: int(item[1].numbers[0]))
     return Snapshot(dict(ordered), open_codebooks)
 

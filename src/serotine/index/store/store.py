@@ -260,7 +260,9 @@ class Store(ForkAware):
     def segment_tokens(self) -> int:
         """How many tokens a segment of several documents may have, so that it can be rewritten on a full disk."""
         settings = self.settings
-        size = token_bytes(settings.dim, settings.nbits, keep_vectors=settings.keep_vectors)
+        size = token_bytes(
+            settings.dim, settings.nbits, keep_vectors=settings.keep_vectors, pooled_dim=settings.pooled_dim
+        )
         return max(self._segment_limit // size, 1)
 
     @property

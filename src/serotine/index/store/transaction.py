@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serotine.errors import SerotineError
-from serotine.index.files import CodebookRecord, SegmentRecord
+from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import (
     calibration_table,
     coverage_table,
@@ -19,7 +19,7 @@ from serotine.index.store import (
     staging,
 )
 from serotine.index.store.calibration_table import Calibration
-from serotine.index.store.catalog import UNFINISHED
+from serotine.index.store.catalog import POOLED_WEIGHTS, UNFINISHED
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, next_number, placeholders, row_checksum
@@ -120,14 +120,16 @@ class Transaction:
 
     def insert_segment(self, record: SegmentRecord) -> None:
         """Insert a segment whose files are on disk."""
-        files = [
-            (file.name, file.bytes, file.checksum) if file else (None,) * 3 for file in (record.vectors, record.codes)
-        ]
-        self._connection.execute(
+        number = self._connection.execute(
             "INSERT INTO segments (documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
             "codes_file, codes_bytes, codes_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (record.documents, record.tokens, record.codebook, *files[0], *files[1]),
-        )
+            (record.documents, record.tokens, record.codebook, *_columns(record.vectors), *_columns(record.codes)),
+        ).lastrowid
+        if record.pooled is not None:
+            self._connection.execute(
+                "UPDATE segments SET pooled_file = ?, pooled_bytes = ?, pooled_checksum = ? WHERE segment = ?",
+                (*_columns(record.pooled), number),
+            )
 
     def remove_segments(self, numbers: Sequence[int]) -> None:
         """Remove segments; `Store.sweep` removes their files."""
@@ -153,6 +155,10 @@ class Transaction:
     def set_calibration(self, calibration: Calibration) -> None:
         """Store the recall that was measured, in place of an earlier calibration."""
         calibration_table.store(self._connection, calibration)
+
+    def set_pooled_weights(self, late: float, pooled: float) -> None:
+        """Store what `Catalog.pooled_weights` returns."""
+        self.set_value(POOLED_WEIGHTS, [float(late), float(pooled)])
 
     def set_value(self, key: str, value: Any) -> None:
         """Change a setting that `Catalog.value` reads."""
@@ -197,3 +203,7 @@ class Transaction:
             if row is not None:
                 stored = json.dumps(values, ensure_ascii=False)
                 self.replace_metadata([(row[0], id_, row[1], stored)])
+
+
+def _columns(file: FileRecord | None) -> tuple[str | int | None, ...]:
+    return (None,) * 3 if file is None else (file.name, file.bytes, file.checksum)

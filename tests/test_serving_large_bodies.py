@@ -6,12 +6,14 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("uvicorn")
 
+from helpers.serving_cases import application, create_vector_index
 from test_serving_hostile import HEAD, response, serve_with_little_patience
 
 from serotine.serving.http import slow_clients
@@ -69,3 +71,41 @@ def test_bodies_that_were_answered_count_no_longer(reading_port: int) -> None:
             connection.sendall(bytes(size // 2))
             assert response(connection).startswith(b"HTTP/1.1 200")
             assert not PatientProtocol._bodies
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "item", "end", "message"),
+    [
+        ("documents", '{"documents":[', "{},", "{}]}", "documents.0.id: is required"),
+        ("documents", '{"documents":[', '{"x":1},', "{}]}", "documents.0: unknown key 'x'; valid"),
+        ("documents/fetch", '{"ids":[', "1,", "1]}", "ids.0: must be a valid string, got 1"),
+        ("search/batch", '{"queries":[', "{},", "{}]}", "queries.0: must be a valid string, got {}"),
+        ("search", '{"vectors":[', '["x"],', '["x"]]}', "vectors.0.0: must be a valid number"),
+        ("search", '{"query":', "[", "", "body: not valid JSON (nested too deeply)"),
+        ("search", '{"query":"a","k":', "9", "}", "body: not valid JSON (a number has over 4,300 digits)"),
+    ],
+)
+def test_a_body_of_many_mistakes_is_refused_at_the_first(
+    tmp_path: Path, path: str, start: str, item: str, end: str, message: str
+) -> None:
+    # Minutes and gigabytes, while no other request was answered.
+    assert message in refusal(tmp_path, path, start + item * 500_000 + end)
+
+
+def test_a_body_of_many_fields_or_not_in_utf_8_is_refused(tmp_path: Path) -> None:
+    fields = ",".join(f'"{i:x}":1' for i in range(100_000))
+    message = refusal(tmp_path, "search", f"{{{fields}}}")
+    assert message == "fields: must be at most 256, got 100,000; drop the unknown ones"
+    assert refusal(tmp_path, "search", b'{"query":"\xff"}') == "body: not valid JSON (not UTF-8)"
+
+
+def refusal(tmp_path: Path, path: str, body: str | bytes) -> str:
+    """Return the message of the response to a request for an index."""
+    index = tmp_path / "i.serotine"
+    with application(tmp_path / "state", index if index.exists() else create_vector_index(index, 3)) as client:
+        started = time.monotonic()
+        headers = {"content-type": "application/json"}
+        response = client.post(f"/v1/indexes/i/{path}", content=body, headers=headers)
+    assert time.monotonic() - started < 10
+    assert response.status_code in (400, 422)
+    return str(response.json()["error"]["message"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -84,10 +85,11 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         raise error
     if (wrong_type := _wrong_content_type(request, error)) is not None:
         return error_response(422, "bad_value", wrong_type)
-    mistakes = [_mistake_message(request, mistake) for mistake in error.errors()]
+    mistakes = error.errors()
+    messages = [_mistake_message(request, mistake) for mistake in mistakes[:_MAX_SHOWN]]
     more = f" (and {len(mistakes) - _MAX_SHOWN} more)" if len(mistakes) > _MAX_SHOWN else ""
-    status, code = (400, "bad_json") if error.errors()[0]["type"] == "json_invalid" else (422, "bad_value")
-    return error_response(status, code, "; ".join(mistakes[:_MAX_SHOWN]) + more)
+    status, code = (400, "bad_json") if mistakes[0]["type"] == "json_invalid" else (422, "bad_value")
+    return error_response(status, code, "; ".join(messages) + more)
 
 
 def _wrong_content_type(request: Request, error: RequestValidationError) -> str | None:
@@ -130,13 +132,26 @@ async def _on_framework_error(request: Request, error: Exception) -> Response:
         raise error
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     message = str(error.detail)
-    if error.status_code == HTTPStatus.NOT_FOUND:
+    if isinstance(error.__cause__, (RecursionError, ValueError)):
+        # The framework parses the body, and names no reason.
+        code = "bad_json"
+        message = f"body: not valid JSON ({_parsing_fault(error.__cause__)})"
+    elif error.status_code == HTTPStatus.NOT_FOUND:
         message = f"path: unknown {shown(request.url.path)}{_near_path(request)}; /docs lists all"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         message = (
             f"method: must be {_methods(request, error.headers)} for {shown(request.url.path)}, got {request.method}"
         )
     return error_response(error.status_code, code, message, error.headers)
+
+
+def _parsing_fault(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    # Beside texts in another encoding, only numbers of thousands of digits.
+    return (
+        "not UTF-8" if isinstance(error, UnicodeError) else f"a number has over {sys.get_int_max_str_digits():,} digits"
+    )
 
 
 def _routes(request: Request) -> dict[str, set[str]]:

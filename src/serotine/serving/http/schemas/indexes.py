@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from serotine.index import IndexStats, LongTexts, Missing, VerifyReport
 from serotine.serving.http.schemas.base import (
     DocumentText,
+    Items,
     RequestBody,
     ResponseBody,
     Text,
     Vectors,
     WarningDetail,
     Where,
+    check_fields,
 )
 from serotine.serving.http.schemas.dataclass_schema import Described
 from serotine.texts import MAX_ID_BYTES
@@ -51,7 +53,7 @@ class CreateRequest(RequestBody):
     )
     nbits: Literal[2, 4, 8] = Field(4, description="Bits per dimension of the residual codes.")
     keep_vectors: bool = Field(True, description="Store float16 vectors beside the codes.")
-    filterable: dict[str, TypeName] = Field(
+    filterable: Annotated[dict[str, TypeName], BeforeValidator(check_fields)] = Field(
         default_factory=dict, description="Metadata fields indexed for filters.", examples=[{"lang": "str"}]
     )
 
@@ -72,7 +74,7 @@ class NewDocument(RequestBody):
 class AddRequest(RequestBody):
     """Documents to add: all of them, or none if any is invalid."""
 
-    documents: list[NewDocument] = Field(min_length=1)
+    documents: Items[NewDocument] = Field(min_length=1)
     upsert: bool = Field(False, description="Replace documents whose ids exist.")
     skip_known: bool = Field(False, description="Skip documents whose ids exist.")
     long_texts: LongTexts = Field("warn", description="What to do with texts that are longer than the encoder reads.")
@@ -98,7 +100,7 @@ class DocumentResponse(ResponseBody):
 class DeleteRequest(RequestBody):
     """Documents to delete: by id, all of them or none if any does not exist; or those that pass a filter."""
 
-    ids: list[str] | None = Field(None, min_length=1, examples=[["d1", "d2"]])
+    ids: Items[str] | None = Field(None, min_length=1, examples=[["d1", "d2"]])
     where: Where = None
 
     @model_validator(mode="after")
@@ -125,7 +127,7 @@ class MetadataChange(RequestBody):
 class UpdateMetadataRequest(RequestBody):
     """Documents whose metadata to change: all of them, or none if any does not exist."""
 
-    documents: list[MetadataChange] = Field(min_length=1)
+    documents: Items[MetadataChange] = Field(min_length=1)
     replace: bool = Field(False, description="Drop the fields that are not given, and store null as it is.")
 
 
@@ -138,7 +140,7 @@ class UpdateMetadataResponse(ResponseBody):
 class FetchRequest(RequestBody):
     """Documents to get by id."""
 
-    ids: list[str] = Field(examples=[["d1", "d2"]])
+    ids: Items[str] = Field(examples=[["d1", "d2"]])
     missing: Missing = Field("error", description="For an id that is not in the index: an error, or null in its place.")
 
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from serotine.serving.http.schemas.base import (
     DocumentText,
+    Items,
     QueryText,
     RequestBody,
     ResponseBody,
@@ -41,7 +42,7 @@ class RerankRequest(_LenientRequest):
 
     model: Model = None
     query: QueryText = Field(min_length=1, examples=["what do bats eat?"])
-    documents: list[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths.", "Cats sleep."]])
+    documents: Items[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths.", "Cats sleep."]])
     top_n: int | None = Field(None, ge=1, description="Number of results; by default all.")
     return_documents: bool = False
 
@@ -74,7 +75,7 @@ class MultiVectorRequest(_LenientRequest):
     """Texts to encode, in Jina's format."""
 
     model: Model = None
-    input: list[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths."]])
+    input: Items[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths."]])
     input_type: Side = "document"
     embedding_type: Literal["float", "base64"] = Field("float", description="base64 encodes little-endian float16.")
 
@@ -102,7 +103,7 @@ class PoolingRequest(_LenientRequest):
     """Texts to encode, in vLLM's format plus `input_type`."""
 
     model: Model = None
-    input: DocumentText | list[DocumentText] = Field(examples=[["Bats eat moths."]])
+    input: DocumentText | Items[DocumentText] = Field(examples=[["Bats eat moths."]])
     task: Literal["token_embed"] = "token_embed"
     encoding_format: Literal["float", "base64"] = Field("float", description="base64 encodes little-endian float16.")
     input_type: Side = "document"

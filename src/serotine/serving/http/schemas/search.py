@@ -12,6 +12,7 @@ from serotine.errors import shown
 from serotine.index import Certificate, Explanation, Hit, Partial, SearchOptions, SearchStats, TuneReport
 from serotine.serving.http.schemas.base import (
     REQUEST_CONFIG,
+    Items,
     QueryText,
     RequestBody,
     ResponseBody,
@@ -19,6 +20,7 @@ from serotine.serving.http.schemas.base import (
     Vectors,
     WarningDetail,
     Where,
+    check_fields,
 )
 from serotine.serving.http.schemas.dataclass_schema import Described
 
@@ -53,6 +55,8 @@ class SearchBody(SearchOptions):
     k_token: Annotated[int | None, Field(ge=1, examples=[1000])] = None
     explain: bool = False
 
+    _check_fields = model_validator(mode="before")(check_fields)
+
 
 class Query(RequestBody):
     """One query of a batch, as text or as vectors."""
@@ -84,7 +88,7 @@ class BatchRequestBody(SearchBody):
     """Many queries, searched with the same options."""
 
     queries: Annotated[
-        list[QueryText | Query],
+        Items[QueryText | Query],
         Field(
             min_length=1,
             description="Queries: strings, or objects with `query` or `vectors`.",
@@ -99,7 +103,7 @@ class SeveralRequestBody(SearchBody):
 
     query: Annotated[QueryText, Field(description=_QUERY, examples=_QUERY_EXAMPLES)]
     indexes: Annotated[
-        list[Text],
+        Items[Text],
         Field(
             min_length=1,
             description="Names of indexes, each once. Scores are those of one index; by words, or by meaning with "
@@ -121,7 +125,7 @@ class SeveralRequestBody(SearchBody):
 class TuneRequest(RequestBody):
     """Queries to measure the recall of an index with."""
 
-    queries: list[QueryText | Query] | None = Field(
+    queries: Items[QueryText | Query] | None = Field(
         None,
         min_length=1,
         description="Queries like those that will be searched for, some hundred of them: strings, or objects with "

@@ -22,7 +22,7 @@ from serotine import Index
 from serotine.errors import IndexDamagedError, MaintenanceWarning, NotAnIndexError, SerotineError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
 from serotine.index.growth import codebook_training, kmeans
-from serotine.index.store import connection, writer_lock
+from serotine.index.store import connection, integrity, writer_lock
 from serotine.ingest import Ingest
 
 DIM = 8
@@ -399,3 +399,14 @@ def test_an_index_in_a_folder_that_cannot_be_written_says_so(tmp_path: Path, mon
         ):
             Index.open(tmp_path / "x")
     assert len(Index.open(tmp_path / "x", read_only=True)) == 3
+
+
+def test_what_sqlite_finds_in_a_catalog_is_one_line() -> None:
+    # As of a catalog with a page of zeros: a row of many lines, and rows of one.
+    rows = [
+        "*** in database main ***\nOn tree page 24 cell 12: Rowid 0 out of order\nOn tree page 25: x",
+        "row 7 missing",
+    ]
+    assert integrity.structure_problem(rows) == "On tree page 24 cell 12: Rowid 0 out of order (and 2 more)"
+    assert integrity.structure_problem(rows[1:]) == "row 7 missing"
+    assert integrity.structure_problem(["ok"]) is None

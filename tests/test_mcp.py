@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from serotine.cli import main
 from serotine.index import Index, replace_index
 
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
+
+from serotine.serving.mcp.indexes import ServedIndexes  # noqa: E402
+from serotine.serving.mcp.server import _call  # noqa: E402
 
 FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
 Result = dict[str, Any]
@@ -151,6 +155,17 @@ def test_filters_and_modes(bats: Path, tmp_path: Path) -> None:
         assert "search with mode late" in text
 
     run_agent(tmp_path / "errors", scenario, bats)
+
+
+def test_hundreds_of_thousands_of_unknown_arguments_are_one_error(bats: Path) -> None:
+    with closing(ServedIndexes([bats])) as served:
+        started = time.monotonic()
+        result = _call(served, "search", {"query": "bats"} | {f"x{i}": 1 for i in range(300_000)})
+        assert time.monotonic() - started < 5
+    assert result.is_error
+    (content,) = result.content
+    assert content.text.startswith("unknown key 'x0'; valid keys: query, k, where")
+    assert content.text.endswith("(and 299,999 more)")
 
 
 def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path) -> None:

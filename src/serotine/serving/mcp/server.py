@@ -184,12 +184,17 @@ def _call(served: ServedIndexes, name: str, arguments: dict[str, Any]) -> types.
     tool = _TOOLS.get(name)
     if tool is None:
         return _error_result(f"tool: unknown {name!r}; available: {', '.join(_TOOLS)}")
+    # Before pydantic builds an error for every one of them.
+    unknown = [key for key in arguments if key not in tool.arguments.model_fields]
+    if unknown:
+        more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
+        return _error_result(f"{unknown_key(unknown[0], tool.arguments.model_fields)}{more}")
     try:
         # Agents read the arguments of a tool as JSON, as clients over HTTP read those of a request.
         with over_http():
             result, text = tool.run(served, tool.arguments.model_validate(arguments))
     except ValidationError as error:
-        return _error_result(_validation_message(error, tool))
+        return _error_result(_validation_message(error))
     except (SerotineError, ValueError, TypeError) as error:
         return _error_result(str(error))
     except Exception as error:
@@ -206,13 +211,7 @@ def _error_result(message: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=line)], is_error=True)
 
 
-def _validation_message(error: ValidationError, tool: _Tool) -> str:
+def _validation_message(error: ValidationError) -> str:
     """Return one line about every invalid argument."""
-    mistakes = []
-    for mistake in error.errors(include_url=False):
-        name = ".".join(map(str, mistake["loc"]))
-        if mistake["type"] == "extra_forbidden":
-            mistakes.append(f"{unknown_key(name, tool.arguments.model_fields)}")
-        else:
-            mistakes.append(mistake_message(name, mistake))
-    return "; ".join(mistakes)
+    mistakes = error.errors(include_url=False)
+    return "; ".join(mistake_message(".".join(map(str, mistake["loc"])), mistake) for mistake in mistakes)

@@ -128,7 +128,7 @@ def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]
 def test_the_client_has_every_public_method_of_the_index() -> None:
     on_disk = {
         *("create", "open", "open_or_create", "path", "encoder", "sources", "update_sources", "updating"),
-        *("snapshot", "snapshots", "prune_snapshots", "restore", "salvage", "set_pooled_weights"),
+        *("snapshot", "snapshots", "prune_snapshots", "restore", "salvage", "pooled_encoder", "set_pooled_weights"),
     }
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from serotine.evaluation.data.sources import validate_unique_names as validate_unique_names
     from serotine.evaluation.metrics import Qrels, Run, evaluate
     from serotine.evaluation.metrics import evaluate_queries as evaluate_queries
+    from serotine.evaluation.pooled_weights import FittedWeights, fit_pooled_weights
     from serotine.evaluation.report.charts import operating_points as operating_points
     from serotine.evaluation.report.page import write_report
     from serotine.evaluation.result import Result
@@ -49,6 +50,7 @@ _MODULES = {
     "Collection": "data.collection",
     "Comparison": "comparison.compare",
     "EvaluationOptions": "runner",
+    "FittedWeights": "pooled_weights",
     "IdenticalIds": "data.identical_ids",
     "IndexSearch": "systems.index",
     "LateInteraction": "systems.late",
@@ -72,6 +74,7 @@ _MODULES = {
     "find_sources": "data.sources",
     "find_multilingual": "data.multilingual",
     "find_suite": "data.sources",
+    "fit_pooled_weights": "pooled_weights",
     "load_beir": "data.beir",
     "load_miracl": "data.miracl",
     "load_results": "comparison.compare",
@@ -89,6 +92,7 @@ __all__ = [
     "Collection",
     "Comparison",
     "EvaluationOptions",
+    "FittedWeights",
     "IndexSearch",
     "LateInteraction",
     "Qrels",
@@ -102,6 +106,7 @@ __all__ = [
     "evaluate_system",
     "evaluate_systems",
     "find_sources",
+    "fit_pooled_weights",
     "load_beir",
     "load_miracl",
     "load_results",

@@ -228,6 +228,11 @@ class Index(IndexChanges):
         return self._encoder.get()
 
     @property
+    def pooled_encoder(self) -> PooledEncoder:
+        """The dense model of its pooled vectors, loaded when first needed; raises EncoderError where there is none."""
+        return self._pooled.get()
+
+    @property
     def sources(self) -> Sources:
         """The files that documents were read from."""
         return self._store.sources

@@ -47,6 +47,7 @@ FILTERS: tuple[dict[str, Any], ...] = (
 )
 # Sizes of the documents' vectors make the first training, the head, merges and retraining happen within a few changes.
 _MAX_TOKENS = 6
+_POOLED_DIM = 3
 
 
 @dataclass
@@ -55,14 +56,15 @@ class Document:
 
     text: str
     vectors: NDArray[np.float32]
+    pooled: NDArray[np.float32]
     metadata: dict[str, Any]
 
 
 class IndexMachine(RuleBasedStateMachine):
     """A writer and a reader of one index, compared with the documents it must hold, in insertion order."""
 
-    @initialize(nbits=st.sampled_from((2, 4, 8)), keep_vectors=st.booleans())
-    def start(self, nbits: int, keep_vectors: bool) -> None:
+    @initialize(nbits=st.sampled_from((2, 4, 8)), keep_vectors=st.booleans(), pooled=st.booleans())
+    def start(self, nbits: int, keep_vectors: bool, pooled: bool) -> None:
         self.stack = ExitStack()
         self.stack.enter_context(warnings.catch_warnings())
         # Filters on absent fields warn, and processes with threads that fork.
@@ -70,9 +72,10 @@ class IndexMachine(RuleBasedStateMachine):
         for module, name, value in THRESHOLDS:
             self.stack.enter_context(patch.object(module, name, value))
         self.path = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "x"
-        self.keep_vectors = keep_vectors
+        self.keep_vectors, self.pooled = keep_vectors, pooled
+        options: dict[str, Any] = {"pooled": _POOLED_DIM} if pooled else {}
         self.writer = Index.create(
-            self.path, encoder=ENCODER, nbits=nbits, keep_vectors=keep_vectors, filterable={"year": int}
+            self.path, encoder=ENCODER, nbits=nbits, keep_vectors=keep_vectors, filterable={"year": int}, **options
         )
         self.reader = Index.open(self.path, read_only=True, encoder=ENCODER)
         self.documents: dict[str, Document] = {}
@@ -92,6 +95,8 @@ class IndexMachine(RuleBasedStateMachine):
             "vectors": [document.vectors for document in new.values()],
             "metadata": [document.metadata for document in new.values()],
         }
+        if self.pooled:
+            arguments["pooled"] = [document.pooled for document in new.values()]
         if not upsert and set(ids) & set(self.documents):
             with pytest.raises(DuplicateIdError):
                 self.writer.add(**arguments)
@@ -209,12 +214,38 @@ class IndexMachine(RuleBasedStateMachine):
                 scores = {id_: reference.score(scored, vectors[id_]) for id_ in passing if len(vectors[id_])}
                 for k in (1, 4, 100):
                     self._check_ranking(index, wanted, scores, k, where, exact=exact, tolerance=tolerance)
+            if self.pooled:
+                late = {id_: reference.score(query, vectors[id_]) for id_ in passing if len(vectors[id_])}
+                self._check_pooled(index, query, late, where, tolerance)
             words = {id_ for id_ in passing if set(text.split()) & set(self.documents[id_].text.split())}
             hits = index.search(text, k=100, mode="bm25", where=where)
             assert {hit.id for hit in hits} == words
             assert all(hit.score > 0 for hit in hits)
             hybrid = index.search(text, k=100, mode="hybrid", where=where)
             assert words <= {hit.id for hit in hybrid} <= set(passing)
+
+    def _check_pooled(
+        self,
+        index: Index,
+        query: NDArray[np.float32],
+        late: Mapping[str, float],
+        where: dict[str, Any] | None,
+        tolerance: float,
+    ) -> None:
+        vector = np.array([2, -1, 1], dtype=np.float32)
+        similar = {id_: float(self.documents[id_].pooled @ vector) for id_ in self.passing(where)}
+        options: dict[str, Any] = {"mode": "pooled", "pooled": vector, "where": where}
+        alone = index.search(query, k=100, weights=(0, 1), **options)
+        stored = [id_ for id_ in similar if self.documents[id_].pooled.any()]
+        assert [hit.id for hit in alone] == sorted(stored, key=lambda id_: -similar[id_])
+        scores = {id_: score / len(query) + 0.25 * similar[id_] for id_, score in late.items()}
+        for k in (2, 100):
+            hits = index.search(query, k=k, weights=(1, 0.25), exact=True, **options)
+            best = sorted(scores, key=lambda id_: -scores[id_])[:k]
+            assert len(hits) == len(best)
+            assert all(abs(hit.score - scores[hit.id]) <= tolerance for hit in hits)
+            if self.keep_vectors:
+                assert [hit.id for hit in hits] == best
 
     def _check_ranking(
         self,
@@ -248,7 +279,8 @@ class IndexMachine(RuleBasedStateMachine):
 def _document(rng: np.random.Generator) -> Document:
     # Few distinct values, so that scores tie.
     vectors = rng.integers(-1, 2, (rng.integers(_MAX_TOKENS + 1), ENCODER.dim)).astype(np.float32)
-    return Document(" ".join(rng.choice(WORDS, rng.integers(5))), vectors, _metadata(rng))
+    pooled = rng.integers(-1, 2, _POOLED_DIM).astype(np.float32)
+    return Document(" ".join(rng.choice(WORDS, rng.integers(5))), vectors, pooled, _metadata(rng))
 
 
 def _metadata(rng: np.random.Generator) -> dict[str, Any]:

@@ -147,6 +147,16 @@ class IndexChanges(Upkeep):
         Raises:
             ValueError, TypeError: the index stores no pooled vectors; a negative weight, or both 0.
             ReadOnlyError: the index was opened with ``read_only=True``.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2, pooled=2) as index:
+        ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2)] * 2, pooled=np.eye(2))
+        ...     index.set_pooled_weights(1, 0.5)
+        ...     hits = index.search(np.eye(2), mode="pooled", pooled=np.array([0.0, 1.0]))
+        >>> [(hit.id, hit.score) for hit in hits]
+        [('pear', 1.5), ('apple', 1.0)]
         """
         self._writer.set_pooled_weights(late, pooled)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from serotine import Index
 from serotine.errors import EmptyTextWarning, EncoderError, IndexDamagedError, IndexExistsError, NotAnIndexError
 from serotine.index.store import settings as stored_settings
+from serotine.ingest import Chunking, update
 
 TEXTS = {f"d{i}": f"bat {i} of the {('barn', 'cave', 'loft')[i % 3]} {i * i}" for i in range(30)}
 
@@ -198,6 +199,36 @@ def test_passages_have_their_own_vectors(tmp_path: Path) -> None:
         }
         with pytest.raises(ValueError, match="pooled: a text that is split needs a vector for each of its passages"):
             index.add(["b"], [text], long_texts="split", pooled=np.ones((1, 4)))
+
+
+class LateDense(ShortDense):
+    """A `ShortDense` that encodes passages in their context."""
+
+    def __init__(self) -> None:
+        super().__init__(document_room=64)
+
+    def encode_passages(
+        self, document: str, spans: Sequence[tuple[int, int]], *, allow_empty: bool = False
+    ) -> list[NDArray[np.float32]]:
+        return [rows + 0.1 for rows in self.encode_documents([document[start:end] for start, end in spans])]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_passages_of_files(tmp_path: Path, late: bool) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "one.txt").write_text(" ".join(f"bat{i}" for i in range(60)))
+    encoder = LateDense()
+    with Index.create(tmp_path / "x", encoder=encoder, pooled=True) as index:
+        for text in ("", " the end", " or not"):
+            (folder / "one.txt").write_text((folder / "one.txt").read_text() + text)
+            update(index, [folder], chunking=Chunking(16, late=True) if late else Chunking(16, 0))
+            index.verify()
+            rows = stored(index)
+            texts = {hit.id: hit.text or "" for hit in index.get(list(rows))}
+            assert len(texts) > 3
+            # Of their own texts, whatever the tokens' context.
+            assert rows == {id_: pytest.approx(encoder.encode_pooled([texts[id_]], query=False)[0]) for id_ in texts}
 
 
 def test_weights_are_checked(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from serotine import Index
 from serotine.errors import IndexDamagedError, MaintenanceWarning, NotAnIndexError, SerotineError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
 from serotine.index.growth import codebook_training, kmeans
-from serotine.index.store import connection, integrity, writer_lock
+from serotine.index.store import connection, sqlite_errors, writer_lock
 from serotine.ingest import Ingest
 
 DIM = 8
@@ -407,6 +407,10 @@ def test_what_sqlite_finds_in_a_catalog_is_one_line() -> None:
         "*** in database main ***\nOn tree page 24 cell 12: Rowid 0 out of order\nOn tree page 25: x",
         "row 7 missing",
     ]
-    assert integrity.structure_problem(rows) == "On tree page 24 cell 12: Rowid 0 out of order (and 2 more)"
-    assert integrity.structure_problem(rows[1:]) == "row 7 missing"
-    assert integrity.structure_problem(["ok"]) is None
+
+    def problem(*rows: str) -> str | None:
+        return sqlite_errors.structure_problem(Mock(execute=lambda _: [(row,) for row in rows]))
+
+    assert problem(*rows) == "On tree page 24 cell 12: Rowid 0 out of order (and 2 more)"
+    assert problem(*rows[1:]) == "row 7 missing"
+    assert problem("ok") is None

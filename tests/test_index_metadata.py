@@ -292,6 +292,8 @@ def test_metadata_at_the_limit_of_nesting_can_be_filtered_and_deeper_ones_are_re
         {"a": [list(range(1000))] * 1100},
         {"a": [10**4200] * 300},
         {"a": [0.1234567890123456] * 60_000},
+        {"a": [{}] * 1_100_000},
+        {"a": [[]] * 1_100_000},
     ],
 )
 def test_metadata_have_a_limit(index: Index, metadata: dict[str, Any]) -> None:

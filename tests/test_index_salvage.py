@@ -14,7 +14,7 @@ from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
 from serotine import Index
-from serotine.errors import IndexDamagedError, IndexExistsError
+from serotine.errors import IndexDamagedError, IndexExistsError, IndexLockedError
 from serotine.index.files import SEGMENT_FOLDER
 
 __all__ = ["shell"]  # a fixture, used by its name
@@ -75,6 +75,16 @@ ALL = [*(id_ for id_ in CODED if id_ != "s3"), *HEAD]
 def test_an_intact_index_is_saved_whole(tmp_path: Path, keep_vectors: bool) -> None:
     create(tmp_path / "x", keep_vectors=keep_vectors)
     assert salvaged(tmp_path / "x") == (ALL, [], [])
+
+
+def test_an_index_that_is_open_for_writing_is_not_saved(tmp_path: Path) -> None:
+    create(tmp_path / "x")
+    with (
+        Index.open(tmp_path / "x", encoder=WordEncoder()),
+        pytest.raises(IndexLockedError, match="x: a writer has this index open; close it, and try again"),
+    ):
+        Index.salvage(tmp_path / "x", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from serotine import Index
 from serotine.errors import IndexDamagedError, IndexExistsError, NotAnIndexError, RepositoryError
 from serotine.index.repository import filesystem, manifest, repository, transfer
 from serotine.index.repository.objects import LocalObjects
+from serotine.index.store.catalog import Catalog
 
 __all__ = ["backup", "index", "shell", "small"]  # fixtures, used by their names
 
@@ -69,6 +70,23 @@ def test_snapshots_are_consistent_while_a_writer_runs(tmp_path: Path, backup: st
     for number, name in enumerate(names[-5:]):
         ids, _ = restored(backup, tmp_path / f"r{number}", name=name)
         assert ids == [f"n{i}" for i in range(len(ids))]
+
+
+@pytest.mark.parametrize("target", ["copy", "file://{}/backup"])
+def test_a_snapshot_of_an_index_that_merges_its_segments_meanwhile(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    # By its own writer, whose commits SQLite announces to others only.
+    copy_to = Catalog.copy_to
+
+    def copy_and_merge(catalog: Catalog, path: Path) -> None:
+        copy_to(catalog, path)
+        monkeypatch.setattr(Catalog, "copy_to", copy_to)
+        index.compact()
+
+    grow(index, 20, 2)
+    monkeypatch.setattr(Catalog, "copy_to", copy_and_merge)
+    assert index.snapshot(target.format(tmp_path) if "{" in target else tmp_path / target).documents == 14
 
 
 def test_an_interrupted_snapshot_is_absent_and_resumed(

@@ -55,7 +55,7 @@ class _InvalidError(Exception):
 def characters(value: object) -> int:
     """Return how many characters the strings and numbers of a JSON value have, names of members included.
 
-    Other values count one.
+    Other values count one, empty lists and objects too.
 
     >>> characters({"title": "bat", "years": [2020, 2021]})
     21
@@ -68,8 +68,8 @@ def characters(value: object) -> int:
     if isinstance(value, float):
         return len(repr(float(value)))
     if isinstance(value, Mapping):
-        return sum(map(characters, value)) + sum(map(characters, value.values()))
-    return sum(map(characters, value)) if isinstance(value, (list, tuple)) else 1
+        return sum(map(characters, value)) + sum(map(characters, value.values())) or 1
+    return (isinstance(value, (list, tuple)) and sum(map(characters, value))) or 1
 
 
 def metadata_problem(

@@ -224,6 +224,7 @@ class Upkeep(DocumentContainer):
 
         Raises:
             IndexExistsError: `target` exists and is not an empty folder.
+            IndexLockedError: a writer has the index open.
             IndexDamagedError: the settings or the list of segments cannot be read: there is nothing to save.
 
         >>> import tempfile

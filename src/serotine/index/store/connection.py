@@ -16,7 +16,7 @@ from serotine.index.store import commits, forks, record_checksums, schema, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.reserve import RESERVE_FILE
 from serotine.index.store.settings import read_settings
-from serotine.index.store.sqlite_errors import has_wal, translated_errors, unwritable
+from serotine.index.store.sqlite_errors import has_wal, structure_problem, translated_errors, unwritable
 from serotine.index.store.writer_lock import LOCK_FILE
 
 CATALOG_FILE = "catalog.sqlite"
@@ -90,10 +90,10 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
         copy.execute("PRAGMA fullfsync=ON")
         connection.backup(copy)
         copy.execute("PRAGMA journal_mode=WAL")
-        (problem,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+        problem = structure_problem(copy)
     finally:
         copy.close()
-    if problem != "ok":
+    if problem is not None:
         raise index_damaged(f"{path.name}: {problem}")
 
 

@@ -95,7 +95,6 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
     with ExitStack() as stack:
         while True:
             target.unlink(missing_ok=True)
-            version = catalog.version()
             catalog.copy_to(target)
             # For writing: closed by a reader, the database would keep an empty log beside it.
             copy = Catalog(building, read_only=False)
@@ -112,7 +111,7 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
             except NotRegularError as error:
                 raise index_damaged(f"{error.filename}: not a regular file") from None
             except (FileNotFoundError, NotADirectoryError) as error:
-                if catalog.version() == version:
+                if Path(error.filename).name in {record.name for record in catalog.files()}:
                     raise index_damaged(f"{error.filename}: the file is missing") from None
                 # A writer has committed since, and removed files that it merged: copy the newer state.
                 stack.close()

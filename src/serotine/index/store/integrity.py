@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from serotine.index.store import calibration_table, lexical, record_checksums
 from serotine.index.store.sql import MAX_BOUND, is_row_intact
+from serotine.index.store.sqlite_errors import structure_problem
 
 Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -20,7 +21,7 @@ def problems(statements: Connections, one_state: Connections) -> list[str]:
         one_state: gives a connection of its own.
     """
     with statements() as connection:
-        structure = structure_problem([row[0] for row in connection.execute("PRAGMA integrity_check")])
+        structure = structure_problem(connection)
         if structure is not None:
             return [structure]
         orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
@@ -39,17 +40,6 @@ def problems(statements: Connections, one_state: Connections) -> list[str]:
     with one_state() as connection:
         problems += lexical.problems(connection)
     return problems
-
-
-def structure_problem(rows: Sequence[str]) -> str | None:
-    """Return the first of SQLite's findings, and how many more there are, as one line; None where there are none.
-
-    A row may have many lines: a title, and a finding in each of the others.
-    """
-    findings = [line for row in rows for line in row.splitlines() if line != "ok" and not line.startswith("***")]
-    if not findings:
-        return None
-    return findings[0] + (f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else "")
 
 
 def _checked_rows(statements: Connections) -> Iterator[tuple[int, bool]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import IndexDamagedError, IndexLockedError, reason
 from serotine.files import open_regular
 from serotine.index.files import (
     POOLED,
@@ -36,6 +36,7 @@ from serotine.index.store.catalog import POOLED_WEIGHTS, Catalog, create_catalog
 from serotine.index.store.folder import new_file, new_folder
 from serotine.index.store.sql import batches, is_row_intact, placeholders
 from serotine.index.store.transaction import StoredDocument, Transaction
+from serotine.index.store.writer_lock import is_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,11 @@ def salvage_index(folder: Path, target: Path) -> SalvageReport:
 
     Raises:
         IndexExistsError: `target` exists and is not an empty folder.
+        IndexLockedError: a writer has the index open.
         IndexDamagedError: the settings or the list of segments cannot be read.
     """
+    if is_held(folder):
+        raise IndexLockedError(f"{folder}: a writer has this index open; close it, and try again", str(folder))
     catalog = Catalog(folder, read_only=True)
     try:
         with new_folder(target) as building:

@@ -74,3 +74,15 @@ def translated_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         # In the name of a table or column, which SQLite quotes in its message.
         raise _damaged(path, error) from error
+
+
+def structure_problem(connection: sqlite3.Connection) -> str | None:
+    """Return the first of SQLite's findings, and how many more there are, as one line; None where there are none.
+
+    A row may have many lines: a title, and a finding in each of the others.
+    """
+    rows = connection.execute("PRAGMA integrity_check")
+    findings = [line for (row,) in rows for line in row.splitlines() if line != "ok" and not line.startswith("***")]
+    if not findings:
+        return None
+    return findings[0] + (f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else "")

@@ -91,9 +91,9 @@ class _WatchedTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, and begin to wait until the client has taken it."""
-        self._transport.write(data)
+        """Write, and begin to wait until the client has taken it; nothing where the connection is closed."""
         if not self._transport.is_closing():
+            self._transport.write(data)
             self._protocol.written(len(data))
 
 

@@ -192,7 +192,7 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid", "--verbose").splitlines()[-1]
     )
     message = shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
-    assert "--exact: needs --mode late, got --mode" in message
+    assert "--exact: needs --mode late or pooled, got --mode" in message
     # BM25 needs no encoder, and an invalid filter is reported before one is loaded.
     monkeypatch.setattr("serotine.encoders.Encoder", None)
     output = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2", "--verbose")

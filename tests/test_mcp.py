@@ -181,7 +181,7 @@ def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path
             ({"query": "x", "k": "many"}, "k: "),
             ({"query": "x", "limit": 3}, "unknown key 'limit'; valid keys: query, k, where"),
             ({"query": "x", "mode": "fuzzy"}, "mode: "),
-            ({"query": "x", "mode": "xtr"}, "mode: must be 'late', 'bm25' or 'hybrid', got 'xtr'"),
+            ({"query": "x", "mode": "xtr"}, "mode: must be 'late', 'bm25', 'hybrid' or 'pooled', got 'xtr'"),
             (
                 {"query": "x", "mode": "bm25", "min_score": 0.5},
                 'min_score: needs the mode "late" or "hybrid", got "bm25"',

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
+from serotine.cli.mode_options import check_mode_options, first_stage_option, weights_option
 from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, write_json
 from serotine.stemmers import without_stemmer
 from serotine.texts import printable
@@ -17,6 +18,7 @@ from serotine.texts import printable
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.evaluation import IdenticalIds, Result, Row, Source, System
+    from serotine.index import FirstStage
 
 _MULTILINGUAL = "multilingual"
 _SUITE_OUTPUT = "serotine-eval"
@@ -50,9 +52,12 @@ def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -
 @click.option("--exact", is_flag=True, help="With --index: prove every answer.")
 @click.option(
     "--mode",
-    type=click.Choice(["late", "xtr"]),
-    help="With --index: rank by late interaction, or by the tokens that XTR retrieves.  [default: late]",
+    type=click.Choice(["late", "xtr", "pooled"]),
+    help="With --index: rank by late interaction, by the tokens that XTR retrieves, or by late interaction and pooled "
+    "vectors.  [default: late]",
 )
+@weights_option
+@first_stage_option
 @click.option(
     "--k-token",
     type=click.IntRange(min=1),
@@ -99,7 +104,9 @@ def evaluate(
     bm25: bool,
     index: Path | None,
     exact: bool,
-    mode: Literal["late", "xtr"] | None,
+    mode: Literal["late", "xtr", "pooled"] | None,
+    weights: tuple[float, float] | None,
+    first_stage: FirstStage | None,
     k_token: int | None,
     suite: str | None,
     split: str | None,
@@ -121,6 +128,7 @@ def evaluate(
       serotine eval --model default --dense default --bm25 FOLDER
       serotine eval --index my.serotine FOLDER
       serotine eval --index my.serotine --mode xtr --k-token 1000 FOLDER
+      serotine eval --index my.serotine --mode pooled --weights 1 0.1 FOLDER
       serotine eval --model NAME --suite beir15 --output results
       serotine eval --model multilingual --bm25 --suite multilingual FOLDER
 
@@ -140,11 +148,16 @@ def evaluate(
         raise click.UsageError("--mode: requires --index; a model is evaluated by late interaction", context)
     if exact and mode == "xtr":
         raise click.UsageError("--exact: needs --mode late, got --mode xtr; drop one of the two", context)
+    if weights is not None and mode != "pooled":
+        raise click.UsageError("--weights: needs --mode pooled; add it, or drop --weights", context)
+    check_mode_options(mode or "late", weights, first_stage)
     if k_token is not None and mode != "xtr":
         raise click.UsageError("--k-token: needs --mode xtr; add it, or drop --k-token", context)
     if k_token is not None and k_token < depth:
         raise click.UsageError(f"--k-token: must be at least --depth ({depth}), got {k_token}; raise it", context)
-    search = {"exact": exact, "mode": mode or "late", "k_token": k_token}
+    search = {"exact": exact, "mode": mode or "late", "k_token": k_token} | (
+        {"weights": weights, "first_stage": first_stage} if mode == "pooled" else {}
+    )
     from serotine.evaluation import (
         CACHE_FOLDER,
         BM25Baseline,
@@ -240,6 +253,10 @@ def _open_index(path: Path, search: dict[str, Any], encoder_settings: dict[str, 
     index = Index.open(path, read_only=True)
     if index.stats().encoder is None:
         raise EncoderError(f"{path}: contains vectors and has no encoder for queries; evaluate it from Python")
+    pooled = index.stats().pooled
+    if search["mode"] == "pooled" and (pooled is None or pooled.encoder is None):
+        lack = "stores no pooled vectors" if pooled is None else "has no model for the pooled vectors of queries"
+        raise EncoderError(f"{path}: {lack}; evaluate another mode, or an index created with --pooled")
     encoder = index.encoder
     length = encoder_settings.get("query_length")
     if length is None:

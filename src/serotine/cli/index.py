@@ -32,6 +32,7 @@ from serotine.cli.ingestion import (
     plan_files,
 )
 from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size, warn
+from serotine.cli.pooled_model import check_recorded, load_pooled, pooled_option
 from serotine.errors import EncoderError, IndexExistsError, SerotineError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class _Source(Protocol):
 @chunking_options
 @file_options
 @index_options
+@pooled_option
 @json_option
 def index(
     sources: tuple[Path, ...],
@@ -94,6 +96,7 @@ def index(
     chunking: ChunkingOptions,
     file_options: FileOptions,
     options: IndexOptions,
+    pooled: str | None,
     json_file: str | None,
 ) -> None:
     """Create an index of files and folders, or update the one at PATH from them.
@@ -145,7 +148,9 @@ def index(
     started = time.monotonic()
     explicit = load_explicit if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
-    files = _Files(sources, explicit, load, announce, options, chunking, file_options)
+    if plaid is not None and pooled is not None:
+        raise click.UsageError(f"--pooled: needs texts, got {plaid.folder}, an index of vectors", context)
+    files = _Files(sources, explicit, load, announce, options, chunking, file_options, encoder_settings, pooled)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
         from serotine.cli.watch import require_watchfiles
@@ -170,7 +175,7 @@ def index(
     if vacant:
         result = source.create(output)
     elif overwrite:
-        settings = (__version__, encoder, encoder_settings, chunking, file_options, options)
+        settings = (__version__, encoder, encoder_settings, chunking, file_options, options, pooled)
         result = _replace(output, source, repr((list(map(os.path.realpath, sources)), *settings)))
     else:
         result = source.update(output)
@@ -253,6 +258,8 @@ class _Files:
         options: options of a new index.
         chunking: how texts are cut.
         file_options: which files are read, and how.
+        encoder_settings: options of the encoder.
+        pooled: the dense model of pooled vectors, as given; None where it was not.
         reported: skipped files and rows that were reported.
     """
 
@@ -263,6 +270,8 @@ class _Files:
     options: IndexOptions
     chunking: ChunkingOptions
     file_options: FileOptions
+    encoder_settings: dict[str, Any]
+    pooled: str | None
     reported: set[Skipped | SkippedRow] = field(default_factory=set)
 
     def create(self, path: Path) -> dict[str, Any]:
@@ -270,6 +279,7 @@ class _Files:
         from serotine.ingest import Ingest
 
         encoder = self.load()
+        pooled = load_pooled(self.pooled, encoder, self.encoder_settings)
         chunking = self.chunking.chunking(encoder)
         ingest = Ingest(
             self.sources, encoder, chunking=chunking, filterable=self.options.fields(), **self.file_options.arguments()
@@ -278,14 +288,15 @@ class _Files:
         plan = plan_files(ingest, None, self.reported)
         self.announce()
         try:
-            new = Index.create(path, encoder=encoder, **self.options.arguments())
+            new = Index.create(path, encoder=encoder, pooled=pooled, **self.options.arguments())
         except IndexExistsError:
             raise SerotineError(f"{path}: another process created this index meanwhile; {run_again()}") from None
         with new as created:
             return _ingest_result(created, apply_plan(ingest, plan, created, self.reported))
 
     def update(self, path: Path) -> dict[str, Any]:
-        with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
+        pooled = check_recorded(self.pooled, path, self.encoder_settings)
+        with open_for_texts(path, self.explicit() if self.explicit is not None else None, pooled) as opened:
             self.options.check_against(opened.stats())
             return _ingest_result(opened, self._ingest(opened, self.announce))
 
@@ -296,13 +307,18 @@ class _Files:
 
         if is_new or not any(path.iterdir()):
             encoder = self.load()
+            model = load_pooled(self.pooled, encoder, self.encoder_settings)
+            other = None if model is None or model is encoder else model.name
             arguments = {"filterable": self.options.fields(), **self.file_options.arguments()}
             ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **arguments)
-            dry_run(ingest, plan_files(ingest, None), None, path, json_file)
+            dry_run(ingest, plan_files(ingest, None), None, path, json_file, pooled=other)
             return
+        check_recorded(self.pooled, path, self.encoder_settings)
         with Index.open(path, read_only=True, encoder=self.explicit() if self.explicit is not None else None) as opened:
             ingest = self._of(opened)
-            dry_run(ingest, plan_files(ingest, opened), opened, path, json_file)
+            stats = opened.stats()
+            other = None if stats.pooled is None or stats.pooled.encoder == stats.encoder else stats.pooled.encoder
+            dry_run(ingest, plan_files(ingest, opened), opened, path, json_file, pooled=other)
 
     def watch(self, path: Path) -> None:
         """Update the index whenever its files change, until Ctrl-C, as its one writer."""

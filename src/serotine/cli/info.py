@@ -13,7 +13,7 @@ from serotine.cli.output import json_option, plural, report, shell_line, size
 from serotine.coverage import with_wordless_advice
 
 if TYPE_CHECKING:
-    from serotine.index import IndexStats
+    from serotine.index import IndexStats, PooledStats
     from serotine.ingest import Chunking
 
 
@@ -50,6 +50,8 @@ def _describe(path: Path, stats: IndexStats, chunking: Chunking | None, others: 
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
         made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
+    if stats.pooled is not None:
+        lines.append(_pooled(stats.pooled))
     if chunking is not None:
         lines.append(f"  Texts     {_cut(chunking)}; new files are cut alike, unless options say otherwise.")
     for other, files in others.most_common():
@@ -84,6 +86,16 @@ def _describe(path: Path, stats: IndexStats, chunking: Chunking | None, others: 
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
+
+
+def _pooled(pooled: PooledStats) -> str:
+    whose = "given with the documents and the queries" if pooled.encoder is None else f"of {pooled.encoder}"
+    late, other = pooled.weights
+    chosen = "fitted" if pooled.fitted else "the default; `serotine tune --pooled-weights` fits them"
+    return (
+        f"  Pooled    one vector per document, {whose} ({pooled.dim} dimensions, {pooled.similarity}), "
+        f"{size(pooled.bytes)}; weights of --mode pooled: {late:g} {other:g} ({chosen})."
+    )
 
 
 def _cut(chunking: Chunking) -> str:

@@ -30,6 +30,7 @@ from serotine.model_packages import multilingual_advice
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
+    from serotine.encoders import Encoder
     from serotine.index import Index, IndexStats, TextEncoder
     from serotine.ingest import Chunking, Ignored, Ingest, IngestReport, Plan, Skipped, SkippedRow, SkippedRows
 
@@ -112,18 +113,22 @@ def chunking_options(command: Command) -> Command:
     return wrapper  # type: ignore[return-value]
 
 
-def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
+def open_for_texts(path: Path, encoder: TextEncoder | None = None, pooled: Encoder | None = None) -> Index:
     """Open an index for writing texts.
 
     Raises:
-        EncoderError: the index was created for vectors, or with another encoder.
+        EncoderError: the index was created for vectors, or with another encoder or dense model.
     """
     from serotine.index import Index
 
-    index = Index.open(path, encoder=encoder)
-    if index.stats().encoder is None:
+    index = Index.open(path, encoder=encoder, pooled=pooled)
+    stats = index.stats()
+    if stats.encoder is None:
         index.close()
         raise EncoderError(f"{path}: contains vectors and has no encoder for texts; add vectors to it from Python")
+    if stats.pooled is not None and stats.pooled.encoder is None:
+        index.close()
+        raise EncoderError(f"{path}: has no model for its pooled vectors; add texts with their vectors from Python")
     return index
 
 
@@ -344,8 +349,10 @@ def ignored_line(ignored: Ignored) -> str:
     return f"\n{ignored}" if ignored else ""
 
 
-def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_file: str | None) -> None:
-    """Report what an update would do and cost."""
+def dry_run(
+    ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_file: str | None, *, pooled: str | None
+) -> None:
+    """Report what an update would do and cost; without the time of another model, of pooled vectors."""
     with progress_bar(plan.bytes_to_store, "Counting tokens", enabled=True, unit="bytes") as bar:
         cost = ingest.estimate(index, on_bytes=bar.reach)
     minutes = cost.seconds / 60
@@ -354,7 +361,8 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
     report(
         f"{path}: dry run, nothing is stored; {files}{_moved(plan.moved)}\n"
         f"would encode {plural(cost.documents, 'passage')} with {plural(cost.tokens, 'token')}: about {duration} "
-        f"(measured on {plural(cost.sample, 'passage')}){_cut_and_truncated(plan)}{ignored_line(plan.ignored)}",
+        f"(measured on {plural(cost.sample, 'passage')}){f', and the pooled vectors of {pooled}' if pooled else ''}"
+        f"{_cut_and_truncated(plan)}{ignored_line(plan.ignored)}",
         {
             "path": str(path),
             "dry_run": True,
@@ -367,6 +375,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "passages": cost.documents,
             "tokens": cost.tokens,
             "seconds": cost.seconds,
+            "pooled": pooled,
             "skipped": [skipped.to_json() for skipped in plan.skipped],
             "skipped_rows": plan.skipped_rows.to_json(),
             "problems": plan.problems.to_json(),

@@ -10,6 +10,7 @@ import click
 
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.missing_index import mistyped_index
+from serotine.cli.mode_options import check_mode_options, first_stage_option, weights_option
 from serotine.cli.output import STANDARD_OUTPUT, as_option, check_text, json_option, report, warn
 from serotine.cli.search_results import Found, as_json, lines
 from serotine.errors import EncoderError, NotAnIndexError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from serotine.errors import SerotineWarning
-    from serotine.index import GroupBy, Index, Mode
+    from serotine.index import FirstStage, GroupBy, Index, Mode
 
 _SUFFIX = ".serotine"
 
@@ -42,11 +43,14 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 )
 @click.option(
     "--mode",
-    type=click.Choice(["late", "bm25", "hybrid", "xtr"]),
+    type=click.Choice(["late", "bm25", "hybrid", "xtr", "pooled"]),
     default="late",
     show_default=True,
-    help="Rank by late interaction, by BM25, by both, or by the tokens that XTR retrieves.",
+    help="Rank by late interaction, by BM25, by both, by the tokens that XTR retrieves, or by late interaction and the "
+    "pooled vectors of an index with --pooled.",
 )
+@weights_option
+@first_stage_option
 @click.option(
     "--min-score",
     type=float,
@@ -77,6 +81,8 @@ def search(
     k: int,
     offset: int,
     mode: Mode,
+    weights: tuple[float, float] | None,
+    first_stage: FirstStage | None,
     min_score: float | None,
     group_by: GroupBy | None,
     where: dict[str, Any] | None,
@@ -89,18 +95,20 @@ def search(
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked.
 
     The score is MaxSim per query token, the scale of --min-score: for one query comparable among documents, and between
-    queries. With --mode hybrid it is the fused score, with that per query token beside it; with --mode bm25 that by
-    words. --verbose and --json have the sum over the query tokens too.
+    queries. With --mode hybrid it is the fused score, with --mode pooled the sum with the pooled vectors, and that per
+    query token is beside it; with --mode bm25 that by words. --verbose and --json have the sum over the query tokens
+    too.
 
     Several indexes are searched as one: the words after the first that are indexes, or end in .serotine, are no part
     of the query. They must have the same encoder, except with --mode bm25. A word before the query that looks like
     an index but is none is an error: quote a query of several words.
     """
     context = click.get_current_context()
-    if exact and mode != "late":
-        raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", context)
+    if exact and mode not in ("late", "pooled"):
+        raise click.UsageError(f"--exact: needs --mode late or pooled, got --mode {mode}", context)
     if min_score is not None and mode == "bm25":
         raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", context)
+    check_mode_options(mode, weights, first_stage)
     from serotine.index import SearchOptions, search_several
 
     paths, text = _split(index, query)
@@ -119,6 +127,8 @@ def search(
                 group_by=group_by,
                 recall=recall,
                 k_token=k_token,
+                weights=weights,
+                first_stage=first_stage,
             )
             answer = search_several(opened, text, options)
         except ValueError as error:
@@ -141,6 +151,8 @@ def search(
         "group_by": group_by,
         "recall": recall,
         "k_token": k_token,
+        "weights": weights,
+        "first_stage": first_stage,
         "where": where,
     }
     searched = dict(zip(paths, results, strict=True))

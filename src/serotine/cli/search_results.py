@@ -24,7 +24,15 @@ _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # Lower scores would be printed as zero.
 _LEAST_SCORE = 0.0001
 # What each stage of a search scores a document by, in the order of the stages.
-_STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
+_STAGES = {
+    "centroids": "centroids",
+    "residuals": "residuals",
+    "codes": "codes",
+    "vectors": "vectors",
+    "bm25": "words",
+    "pooled": "pooled vectors",
+    "maxsim": "MaxSim",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +191,12 @@ def _stages(stats: SearchStats, *, filtered: bool) -> str:
 def _scores(found: Found, *, verbose: bool) -> str:
     """Return what a hit is ranked by: per query token, as ``--min-score`` takes it, in mode late.
 
-    In mode hybrid the fused score, and that per query token after it; with `verbose` also the sum. A dash where the
-    encoder knows too little for MaxSim to mean something.
+    In modes hybrid and pooled the fused score, and that per query token after it; with `verbose` also the sum. A dash
+    where the encoder knows too little for MaxSim to mean something.
     """
     per_token, score = found.score_per_token, found.merged.score
-    by_maxsim = "bm25" not in found.hits.stats.plan and score == found.hit.score
+    plan = found.hits.stats.plan
+    by_maxsim = "bm25" not in plan and "pooled" not in plan and score == found.hit.score
     if by_maxsim and found.hits.has_unknown_text:
         return f"{'-':>7}{f' (sum {score:.3f})' if verbose else ''}"
     if per_token is not None and by_maxsim:

@@ -1,4 +1,4 @@
-"""``serotine tune``: measure which effort keeps which recall on an index."""
+"""``serotine tune``: measure which effort keeps which recall on an index, or fit its weights of mode "pooled"."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from serotine.cli.output import Interrupted, json_option, report
+from serotine.errors import EncoderError
 
 
 @click.command()
@@ -18,14 +19,36 @@ from serotine.cli.output import Interrupted, json_option, report
     help='File of queries like those that will be searched for, such as JSONL with "text"; by default they are made '
     "from the documents.",
 )
+@click.option(
+    "--pooled-weights",
+    "collection",
+    metavar="FOLDER",
+    help="Instead, fit the weights of --mode pooled on judged queries and record them: a collection as `serotine eval` "
+    "takes it, which INDEX is of.",
+)
+@click.option(
+    "--split",
+    metavar="NAME",
+    help="With --pooled-weights, the split of the judgements, none that is tested.  [default: dev]",
+)
 @json_option
-def tune(index: Path, queries: Path | None, json_file: str | None) -> None:
+def tune(index: Path, queries: Path | None, collection: str | None, split: str | None, json_file: str | None) -> None:
     """Measure the recall of INDEX against exact searches, so that searches do no more than their --recall needs.
 
     Housekeeping does so by itself where it takes little of the time of building. Searches continue meanwhile.
+
+    With --pooled-weights nothing of that is measured.
     """
     from serotine.index import Index
 
+    context = click.get_current_context()
+    if queries is not None and collection is not None:
+        raise click.UsageError("--queries and --pooled-weights exclude each other; choose one", context)
+    if split is not None and collection is None:
+        raise click.UsageError("--split: needs --pooled-weights; add it, or drop --split", context)
+    if collection is not None:
+        _fit_weights(index, collection, split, json_file)
+        return
     texts = None if queries is None else _texts(queries)
     with Index.open(index) as opened:
         try:
@@ -36,6 +59,33 @@ def tune(index: Path, queries: Path | None, json_file: str | None) -> None:
     report(
         f"{index}: {tuned.statement}",
         {"path": str(index), "statement": tuned.statement, "calibration": calibration},
+        json_file,
+    )
+
+
+def _fit_weights(path: Path, name: str, split: str | None, json_file: str | None) -> None:
+    from serotine.evaluation import find_sources, fit_pooled_weights
+    from serotine.index import Index
+
+    sources = find_sources(name, split if split is not None or name.startswith("ir_datasets:") else "dev")
+    if len(sources) != 1:
+        raise click.UsageError(
+            f"--pooled-weights: must be one collection, got {len(sources)}; pass the folder of one",
+            click.get_current_context(),
+        )
+    with Index.open(path) as opened:
+        pooled = opened.stats().pooled
+        if pooled is None or pooled.encoder is None:
+            lack = "stores no pooled vectors" if pooled is None else "has no model for the pooled vectors of queries"
+            raise EncoderError(f"{path}: {lack}; fit an index created with --pooled")
+        try:
+            fitted = fit_pooled_weights(opened, sources[0].load(), show_progress=True)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; {path} is as it was") from None
+    by_weight = [{"weight": weight, "value": value} for weight, value in fitted.by_weight.items()]
+    report(
+        f"{path}: {fitted.statement}",
+        {"path": str(path), "statement": fitted.statement, **asdict(fitted), "by_weight": by_weight},
         json_file,
     )
 

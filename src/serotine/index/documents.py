@@ -253,10 +253,9 @@ def _check_pooled(pooled: object, settings: PooledSettings | None, *, has_texts:
             raise ValueError("pooled: this index stores no pooled vectors; leave it out, or create the index with them")
     elif pooled is None and not (has_texts and settings.encoder is not None):
         why = "and no texts to encode were given" if settings.encoder is not None else "which callers give"
-        raise ValueError(
-            f"pooled: needed, because this index stores pooled vectors, {why}; "
-            f"pass an array of shape (documents, {settings.dim})"
-        )
+        by_http = "send texts" if settings.encoder is not None else "add to it from Python"
+        fix = worded(f"pass an array of shape (documents, {settings.dim})", http=by_http)
+        raise ValueError(f"pooled: needed, because this index stores pooled vectors, {why}; {fix}")
 
 
 def check_text_lengths(texts: Sequence[object] | None) -> None:

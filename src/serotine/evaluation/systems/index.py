@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serotine.encoders import as_text_encoder
 from serotine.errors import SerotineError
@@ -18,9 +19,10 @@ from serotine.progress import progress_bar
 from serotine.texts import has_visible
 
 if TYPE_CHECKING:
-    from serotine.index import Index
+    from serotine.index import FirstStage, Index
     from serotine.text_encoder import AnyEncoder
 
+EvaluatedMode: TypeAlias = Literal["late", "xtr", "pooled"]
 _BATCH_SIZE = 64
 
 
@@ -31,8 +33,11 @@ class IndexSearch:
         index: an open index of the collection, with the same document ids.
         encoder: the encoder the index was built with, or its name.
         exact: whether to search exactly, with a proof of every answer.
-        mode: "late" ranks by MaxSim, "xtr" by retrieved tokens; see `Index.search`.
+        mode: "late" ranks by MaxSim, "xtr" by retrieved tokens, "pooled" by MaxSim and pooled vectors; see
+            `Index.search`.
         k_token: in mode "xtr", tokens that every query token retrieves.
+        weights: in mode "pooled", of MaxSim and of the pooled vectors; by default those of the index.
+        first_stage: in mode "pooled", where candidates come from.
 
     >>> from serotine.evaluation import Collection, IndexSearch
     >>> from serotine import Encoder, Index
@@ -50,25 +55,32 @@ class IndexSearch:
         encoder: AnyEncoder,
         *,
         exact: bool = False,
-        mode: Literal["late", "xtr"] = "late",
+        mode: EvaluatedMode = "late",
         k_token: int | None = None,
+        weights: tuple[float, float] | None = None,
+        first_stage: FirstStage | None = None,
     ) -> None:
         self._index = index
         self._encoder = as_text_encoder(encoder)
         self._exact = exact
-        self._mode: Literal["late", "xtr"] = mode
+        self._mode: EvaluatedMode = mode
         self._k_token = k_token
+        self._weights = weights
+        self._first_stage = first_stage
 
     @property
     def name(self) -> str:
-        """The path of the index, and the mode where it is "xtr"."""
-        return str(self._index.path) if self._mode == "late" else f"{self._index.path} ({self._mode})"
+        """The path of the index, and the mode where it is not "late", with its weights if they are given."""
+        if self._mode == "late":
+            return str(self._index.path)
+        weights = "" if self._weights is None else f" {self._weights[0]:g} {self._weights[1]:g}"
+        return f"{self._index.path} ({self._mode}{weights})"
 
     @property
     def key(self) -> str:
         """The encoder's fingerprint and the state of the catalog."""
         catalog = max(file.stat().st_mtime_ns for file in self._index.path.glob("catalog.sqlite*"))
-        search = f"{self._exact} {self._mode} {self._k_token}"
+        search = f"{self._exact} {self._mode} {self._k_token} {self._weights} {self._first_stage}"
         return f"index {self._encoder.fingerprint} {search} {self._index.stats()} {catalog}"
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
@@ -76,6 +88,7 @@ class IndexSearch:
 
         Raises:
             SerotineError: the index contains none of the collection's documents.
+            EncoderError: mode "pooled", and the index has no model for the pooled vectors of queries.
             ValueError: `k_token` is less than the depth.
         """
         # One document more than the depth is retrieved where the query's own is dropped.
@@ -86,7 +99,9 @@ class IndexSearch:
         encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
         queries = [query for query, text in collection.queries.items() if has_visible(text)]
-        vectors = encode_queries(encoder, [collection.queries[query] for query in queries], self._index.dim)
+        texts = [collection.queries[query] for query in queries]
+        vectors = encode_queries(encoder, texts, self._index.dim)
+        pooled = self._pooled(texts)
         encoding = time.perf_counter() - started
         run: Run = {query: {} for query in collection.queries}
         proved, plans = 0, set()
@@ -97,9 +112,12 @@ class IndexSearch:
                 results = self._index.search_batch(
                     vectors[start : start + _BATCH_SIZE],
                     depth,
+                    pooled=None if pooled is None else pooled[start : start + _BATCH_SIZE],
                     mode=self._mode,
                     exact=self._exact,
                     k_token=k_token,
+                    weights=self._weights,
+                    first_stage=self._first_stage,
                     group_by="document" if split else None,
                 )
                 for query, hits in zip(batch, results, strict=True):
@@ -126,6 +144,11 @@ class IndexSearch:
             "seconds": {"encoding": encoding, "searching": searching},
         }
         return Answer(run, record, notes)
+
+    def _pooled(self, texts: list[str]) -> NDArray[np.float32] | None:
+        if self._mode != "pooled":
+            return None
+        return self._index.pooled_encoder.encode_pooled(texts, query=True)
 
     def _document_notes(self, collection: Collection) -> tuple[list[str], bool]:
         """Return notes on documents that only the collection, or only the index, contains; and whether any was split.

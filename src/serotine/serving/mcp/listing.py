@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import get_args
 
-from serotine.index import Index, describe_recall
+from serotine.index import Index, IndexStats, describe_recall
 from serotine.serving.mcp.indexes import ServedIndexes, metadata_fields
 from serotine.serving.mcp.schemas import FieldSummary, IndexSummary, ListArguments, ListResult, Mode
 from serotine.serving.mcp.token_count import as_json
@@ -24,7 +24,7 @@ def _summary(name: str, index: Index) -> IndexSummary:
         passages=stats.documents,
         tokens=stats.tokens,
         encoder=stats.encoder,
-        modes=["bm25"] if stats.encoder is None else list(get_args(Mode)),
+        modes=_modes(stats),
         recall=(
             describe_recall(stats.calibration)
             if stats.coded_tokens
@@ -32,6 +32,13 @@ def _summary(name: str, index: Index) -> IndexSummary:
         ),
         fields=[FieldSummary(**asdict(field)) for field in metadata_fields(index)],
     )
+
+
+def _modes(stats: IndexStats) -> list[str]:
+    if stats.encoder is None:
+        return ["bm25"]
+    has_pooled = stats.pooled is not None and stats.pooled.encoder is not None
+    return [mode for mode in get_args(Mode) if mode != "pooled" or has_pooled]
 
 
 def _block(summary: IndexSummary) -> str:

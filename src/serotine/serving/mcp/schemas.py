@@ -12,7 +12,7 @@ from serotine.texts import MAX_QUERY_CHARACTERS
 
 MIN_TOKENS, MAX_TOKENS = 200, 100_000
 # Not "xtr", which is for comparisons: an agent would have to learn when it is worse.
-Mode = Literal["late", "bm25", "hybrid"]
+Mode = Literal["late", "bm25", "hybrid", "pooled"]
 
 
 class _Arguments(BaseModel):
@@ -52,7 +52,7 @@ class SearchArguments(_Arguments):
     mode: Mode = Field(
         "late",
         description="late: by meaning, token by token. bm25: by exact words, for identifiers, error codes and names. "
-        "hybrid: both.",
+        "hybrid: both. pooled: late, and a vector of the whole passage, where `list` says so.",
     )
     offset: int = Field(0, ge=0, le=1000, description="Number of the best passages to skip: the next page.")
     min_score: float | None = Field(

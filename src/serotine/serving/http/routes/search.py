@@ -39,6 +39,7 @@ from serotine.serving.indexes import ServedIndex
 from serotine.serving.served_shards import ServedShards
 from serotine.serving.services import Services
 from serotine.serving.settings import Limits
+from serotine.wording import worded
 
 router = APIRouter(prefix="/v1", tags=["search"], dependencies=[MayRead])
 _CANDIDATES_PER_HIT = 100
@@ -161,6 +162,9 @@ def _results(
     _check_effort(body, limits)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
+    if body.mode == "pooled" and not all(isinstance(query, str) for query in queries):
+        fix = worded('search for a text, or use mode="late"', http="send 'query', or use \"late\"")
+        raise ValueError(f"mode: pooled needs a text, got vectors; {fix}")
     answer = _answer(limits, body.k, len(queries))
     results: list[dict[str, Any]] = []
     # As many as have the hits of one query together: their texts are read before the size of the response is known.

@@ -82,7 +82,9 @@ def structure_problem(connection: sqlite3.Connection) -> str | None:
     A row may have many lines: a title, and a finding in each of the others.
     """
     rows = connection.execute("PRAGMA integrity_check")
-    findings = [line for (row,) in rows for line in row.splitlines() if line != "ok" and not line.startswith("***")]
+    findings = [
+        line for (row,) in rows for line in str(row).splitlines() if line != "ok" and not line.startswith("***")
+    ]
     if not findings:
         return None
     return findings[0] + (f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else "")

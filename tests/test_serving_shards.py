@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.served_shards import ENCODER, Opener, opener
+from helpers.served_shards import Opener, opener
 from helpers.serving_cases import DIM, TEXTS, application, create_index, expect_error
 
 from serotine.cli import main
@@ -59,16 +59,22 @@ def test_an_index_in_shards_answers_like_one_in_a_folder(client: Any) -> None:
     assert explained[0]["matches"] == explained[1]["matches"]
 
 
-def test_shards_refuse_mode_xtr_and_do_not_advise_it(client: Any, opener: Opener) -> None:
+def test_shards_refuse_mode_xtr_and_what_it_alone_has(client: Any) -> None:
     body = {"query": "bats at night", "mode": "xtr"}
     for path, indexes in (("indexes/wiki/search", {}), ("search", {"indexes": ["one", "wiki"]})):
         response = client.post(f"/v1/{path}", json={**body, **indexes})
         expected = 'mode: xtr searches one index, got one in shards; use "late"'
         assert (response.status_code, response.json()["error"]["message"]) == (422, expected)
-    with pytest.raises(
-        ValueError, match=r'^k_token: is of mode "xtr", which searches one index, got one in shards; drop it$'
+    message = 'k_token: needs the mode "xtr", got "late", and an index without shards; drop it'
+    body = {"query": "bats at night", "k_token": 100}
+    batch = {"queries": ["bats at night"], "k_token": 100}
+    for path, request in (
+        ("indexes/wiki/search", body),
+        ("indexes/wiki/search/batch", batch),
+        ("search", {**body, "indexes": ["one", "wiki"]}),
     ):
-        opener.open(ENCODER).search("bats", k_token=100)
+        response = client.post(f"/v1/{path}", json=request)
+        assert (response.status_code, response.json()["error"]["message"]) == (422, message)
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "bm25"}, {"mode": "hybrid", "offset": 1}, {"exact": True}])

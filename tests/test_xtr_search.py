@@ -152,7 +152,10 @@ def test_texts_and_several_indexes(tmp_path: Path) -> None:
         ({"k_token": 0}, "k_token: must be at least 1, got 0"),
         ({"k_token": 2.5}, "k_token: must be an int of at least 1, got float"),
         ({"k_token": True}, "k_token: must be an int of at least 1, got bool"),
-        ({"k_token": 50, "mode": "late"}, "k_token: needs mode=\"xtr\", got mode='late'; drop it"),
+        (
+            {"k_token": 50, "mode": "late"},
+            "k_token: needs mode=\"xtr\", got mode='late', and an index without shards; drop it",
+        ),
         ({"exact": True}, 'exact: needs mode="late" or "pooled", got mode=\'xtr\'; drop one of the two'),
         ({"recall": 0.9}, 'recall: needs mode="late" or "hybrid" or "pooled", got mode=\'xtr\'; drop one of the two'),
         (
@@ -209,16 +212,6 @@ def test_shards_refuse_the_mode(index: Index) -> None:
     shards = ShardedSearch(LocalShards([index]), index._store.settings, None)
     with pytest.raises(ValueError, match=r'^mode: xtr searches one index, got one in shards; use mode="late"$'):
         shards.search([query()], SearchOptions(mode="xtr"), Explainer())
-
-
-def test_shards_advise_no_mode_that_they_lack() -> None:
-    pytest.importorskip("ray")
-    from serotine.distributed.sharded_index import _validated
-
-    message = 'k_token: is of mode "xtr", which searches one index, got one in shards; drop it'
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        _validated(10, {"k_token": 100})
-    assert _validated(10, {"mode": "hybrid", "weights": (1, 2)}).weights == (1, 2)
 
 
 def test_the_command_line(shell: Shell) -> None:

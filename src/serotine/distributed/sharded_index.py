@@ -177,12 +177,12 @@ class ShardedIndex:
             ShardUnavailableError: no shard answered.
             ValueError: mode "xtr" or `k_token`, whose scores depend on which tokens a whole index has.
         """
-        return self._search.search([query], _validated(k, options), self)[0]
+        return self._search.search([query], SearchOptions(k, **options), self)[0]
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:
         """Return the hits of many queries, encoded together; options as for `search`."""
         check_query_list(queries)
-        return self._search.search(list(queries), _validated(k, options), self)
+        return self._search.search(list(queries), SearchOptions(k, **options), self)
 
     def add(
         self,
@@ -384,10 +384,3 @@ class ShardedIndex:
                 f"{replies.advice}"
             )
         return replies.answers
-
-
-def _validated(k: int, options: SearchKeywords) -> SearchOptions:
-    if options.get("k_token") is not None and options.get("mode") != "xtr":
-        # Not what `SearchOptions` says: it advises a mode that shards do not have.
-        raise ValueError('k_token: is of mode "xtr", which searches one index, got one in shards; drop it')
-    return SearchOptions(k, **options)

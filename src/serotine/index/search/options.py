@@ -147,7 +147,8 @@ class SearchOptions:
             return
         object.__setattr__(self, "k_token", _count("k_token", self.k_token))
         if self.mode != "xtr":
-            raise _needs_mode("k_token", ("xtr",), self.mode)
+            # Said of every index: over HTTP, it is not known yet which one is searched.
+            raise _needs_mode("k_token", ("xtr",), self.mode, ", and an index without shards")
         if self.k_token < self.depth:
             names = (
                 worded("k + offset", http="k + offset", command="-k + --offset")

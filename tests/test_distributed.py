@@ -26,6 +26,7 @@ from serotine.errors import (
     InputFileError,
     PartialResultWarning,
     RepositoryError,
+    SerotineError,
     ShardUnavailableError,
     UnknownIdError,
 )
@@ -35,6 +36,7 @@ ray = pytest.importorskip("ray", reason="the library ray is not installed: pip i
 pytest.importorskip("serotine_mini")
 
 from serotine.distributed import ShardedIndex, build, owner  # noqa: E402
+from serotine.distributed.ray_data import Pipelines  # noqa: E402
 
 __all__ = ["cluster"]  # a fixture, used by its name
 
@@ -234,29 +236,32 @@ def test_a_build_whose_worker_is_killed_ends_with_the_same_index(
     url = str(tmp_path / "collection")
     killed, resumed = tmp_path / "killed", tmp_path / "resumed"
 
-    def dying(order: building.ShardOrder) -> Any:
-        """Build a shard; the process of shard 1 is killed once, after some commits."""
-        # The worker's module, in which nothing is replaced.
-        building = importlib.import_module("serotine.distributed.building")
-        building._BATCH = 40
-        batches = building._batches
+    class Dying(building.ShardBuilder):
+        """The process of shard 1 is killed once, after some commits."""
 
-        def fatal_batches(order: building.ShardOrder) -> Iterator[dict[str, list[Any]]]:
-            for number, batch in enumerate(batches(order)):
-                if number == 4:
-                    killed.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
-                yield batch
+        def __call__(self, order: building.ShardOrder) -> building.BuiltShard:
+            # The worker's module, in which nothing is replaced.
+            building = importlib.import_module("serotine.distributed.building")
+            building._BATCH = 40
+            batches = building._batches
 
-        if order.shard == 1 and not killed.exists():
-            building._batches = fatal_batches
-        elif order.shard == 1:
-            folder = building.shard_folder(order.url) / f"building-{order.key}"
-            with Index.open(folder, read_only=True) as left:
-                resumed.write_text(str(len(left)))
-        return building.build_shard(order)
+            def fatal_batches(order: building.ShardOrder) -> Iterator[dict[str, list[Any]]]:
+                for number, batch in enumerate(batches(order)):
+                    if number == 4 and order.shard == 1:
+                        killed.touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    yield batch
 
-    monkeypatch.setattr(building, "build_shard", dying)
+            if not killed.exists():
+                building._batches = fatal_batches
+            elif order.shard == 1:
+                folder = building.shard_folder(order.url) / f"building-{order.key}"
+                with Index.open(folder, read_only=True) as left:
+                    resumed.write_text(str(len(left)))
+            built: Any = super().__call__(order)
+            return built
+
+    monkeypatch.setattr(building, "ShardBuilder", Dying)
     report = build(corpus[0], url, shards=2, encoder="mini", filterable={"year": int})
     assert killed.exists()
     assert 0 < int(resumed.read_text()) < report.documents / 2
@@ -278,6 +283,65 @@ def test_a_build_whose_worker_is_killed_ends_with_the_same_index(
                 if id_ != "new":
                     assert np.array_equal(index.vectors(id_), one.vectors(id_))
     assert sorted(restored) == sorted([*one, "new"])
+
+
+@pytest.mark.parametrize("runs_in", ["tasks", "actors"])
+def test_one_order_that_fails_ends_the_others(runs_in: str, cluster: Any, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    def run(order: str) -> str:
+        if order == "wrong":
+            while not runs.exists():
+                time.sleep(0.05)
+            raise InputFileError("rows.jsonl:3: wrong")
+        if order == "long":
+            runs.write_text(str(os.getpid()))
+            time.sleep(600)
+        return order.upper()
+
+    class Runner:
+        def __call__(self, order: str) -> str:
+            return run(order)
+
+    function = run if runs_in == "tasks" else Runner
+    with Pipelines(ray) as pipelines:
+        done = dict(pipelines.map(function, ["a", "b"], resources={"num_cpus": 1}, lost=named))
+        assert done == {"a": "A", "b": "B"}
+        with pytest.raises(InputFileError, match=r"^rows\.jsonl:3: wrong$"):
+            list(pipelines.map(function, ["long", "wrong"], resources={"num_cpus": 1}, lost=named))
+        end = time.monotonic() + 60
+        while Path(f"/proc/{runs.read_text()}").exists():
+            assert time.monotonic() < end, "an order still runs after the build has failed"
+            time.sleep(0.1)
+
+
+def named(order: str) -> tuple[str, str]:
+    return f"order {order}", "give it more memory"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs_in", ["tasks", "actors"])
+def test_an_order_that_is_lost_too_often_is_named(runs_in: str, cluster: Any, tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+
+    def run(order: str) -> str:
+        if order == "fatal":
+            with starts.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return order.upper()
+
+    class Runner:
+        def __call__(self, order: str) -> str:
+            return run(order)
+
+    function = run if runs_in == "tasks" else Runner
+    message = "^order fatal: its process or machine died 6 times; give it more memory$"
+    with Pipelines(ray) as pipelines:
+        answers = pipelines.map(function, ["a", "fatal", "b"], resources={"num_cpus": 1}, lost=named)
+        with pytest.raises(SerotineError, match=message):
+            list(answers)
+    assert starts.read_text() == 6 * "x"
 
 
 def test_what_is_wrong_with_a_build_or_its_place_is_said(

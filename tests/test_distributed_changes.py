@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -46,11 +47,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def url(cluster: Any, corpus: Path, tmp_path: Path) -> str:
-    url = str(tmp_path / "collection")
+@pytest.fixture(scope="module")
+def built(cluster: Any, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = str(tmp_path_factory.mktemp("built") / "collection")
     build(corpus, url, shards=SHARDS, encoder="mini")
     return url
+
+
+@pytest.fixture
+def url(built: str, tmp_path: Path) -> str:
+    """A copy of its own for every test."""
+    return str(shutil.copytree(built, tmp_path / "collection"))
 
 
 def opened(url: str, **options: Any) -> ShardedIndex:

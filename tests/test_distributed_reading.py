@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers.local_ray import LocalRay
+from helpers.local_pipelines import LocalPipelines
 
 from serotine.cli import main
-from serotine.distributed import building, owner, ray_tasks, reading
+from serotine.distributed import building, owner, ray_data, reading
 from serotine.errors import InputFileError, RepositoryError, SerotineError, UnknownTextWarning
 from serotine.ingest import read
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def collection(paths: list[Path], shards: int = SHARDS) -> reading.Collection:
-    return reading.read_collection(LocalRay(), paths, shards, show_progress=False)
+    return reading.read_collection(LocalPipelines(), paths, shards, show_progress=False)
 
 
 def target(url: Path, wanted: set[int], name: str = "key") -> reading.Target:
@@ -50,7 +50,7 @@ def test_every_document_is_in_the_objects_of_its_shard_as_read(
     monkeypatch.setattr(reading, "_HELD_CHARACTERS", held)
     before = collection([folder])
     place = target(tmp_path / "url", {0, 2})
-    shares = reading.write_documents(LocalRay(), before, place, show_progress=False)
+    shares = reading.write_documents(LocalPipelines(), before, place, show_progress=False)
     expected: dict[int, list[Any]] = {shard: [] for shard in range(SHARDS)}
     for document in read([folder]):
         expected[owner(document.id, SHARDS)].append((document.id, document.text, document.metadata))
@@ -137,7 +137,7 @@ def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tm
     before = collection([folder])
     (folder / "notes.txt").write_text("The serotine is another bat.")
     with pytest.raises(InputFileError, match="the files have changed while they were read; run the same again"):
-        reading.write_documents(LocalRay(), before, target(tmp_path / "url", {0}), show_progress=False)
+        reading.write_documents(LocalPipelines(), before, target(tmp_path / "url", {0}), show_progress=False)
 
 
 def test_sources_without_documents_and_damaged_objects_are_named(folder: Path, tmp_path: Path) -> None:
@@ -148,29 +148,11 @@ def test_sources_without_documents_and_damaged_objects_are_named(folder: Path, t
     with pytest.raises(InputFileError, match="nothing: no such file or folder"):
         collection([folder, tmp_path / "nothing"])
     place = target(tmp_path / "url", {0})
-    shares = reading.write_documents(LocalRay(), collection([folder]), place, show_progress=False)
+    shares = reading.write_documents(LocalPipelines(), collection([folder]), place, show_progress=False)
     (name,) = shares[0].objects
     (tmp_path / "url" / name).write_bytes((tmp_path / "url" / name).read_bytes()[:-9])
     with pytest.raises(RepositoryError, match=r"reading/key-0-0-0\.jsonl\.gz: is damaged or gone; run the same build"):
         list(reading.read_documents(place, shares[0].objects))
-
-
-def test_a_lost_task_and_one_that_fails_end_the_others() -> None:
-    def run(ray: LocalRay, function: Any) -> Any:
-        resources = {"num_cpus": 1.0}
-        return dict(
-            ray_tasks.run_tasks(ray, function, [1, 2, 3], resources=resources, lost=lambda order: (f"{order}", "fix"))
-        )
-
-    assert run(LocalRay(), lambda order: order * 2) == {1: 2, 2: 4, 3: 6}
-    ray = LocalRay(lost=1)
-    with pytest.raises(SerotineError, match=r"3: its process or machine died 6 times \(OSError\); fix"):
-        run(ray, str)
-    assert ray.cancelled == 2
-    ray = LocalRay()
-    with pytest.raises(ZeroDivisionError):
-        run(ray, lambda order: 1 / (order - 2))
-    assert ray.cancelled == 1
 
 
 def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
@@ -178,7 +160,10 @@ def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
 ) -> None:
     pytest.importorskip("serotine_mini")
     monkeypatch.setenv("SEROTINE_SHARDS", str(tmp_path / "shards"))
-    monkeypatch.setattr(building, "connected_ray", lambda _address: LocalRay())
+    monkeypatch.setattr(building, "connected_ray", lambda _address: cluster(CPU=2.0))
+    monkeypatch.setattr(building, "wait_for_room", lambda *_: None)
+    monkeypatch.setattr(building, "Pipelines", LocalPipelines)
+    monkeypatch.setattr(building, "described_cluster", lambda _ray: "192.0.2.1:6379")
     for name in ("one", "two", "three"):
         (folder / f"{name}.txt").write_text("Поздний кожан летает поздно вечером над лугами.", encoding="utf-8")
     with (folder / "rows.jsonl").open("a") as file:
@@ -197,6 +182,7 @@ def test_a_build_reports_what_it_does_not_read_and_leaves_nothing_behind(
     assert main(["cluster", "build", str(folder), "-o", str(url), "--shards", "2", "--encoder", "mini"]) == 0
     out, err = capsys.readouterr()
     assert "45 documents in 2 shards, 0 built now; rows: 2 skipped.\nignored: 1 of unknown types (.xyz 1)" in out
+    assert err.startswith("Ray cluster: 192.0.2.1:6379\n")
     assert "old.txt:1: " in err
     assert "skipped row: " in err
     assert "rows.jsonl:42: not valid JSON" in err
@@ -214,10 +200,35 @@ def test_a_url_in_the_memory_of_one_process_is_refused_before_anything_is_read(
         building.build(folder, "memory://wiki", shards=2, encoder="mini")
 
 
+def test_a_build_without_what_ray_data_imports_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_data.importlib.util, "find_spec", lambda name: None if name == "pandas" else name)
+    with pytest.raises(SerotineError, match=r"^serotine\.distributed\.build needs the extra \[ray\]; run: pip install"):
+        ray_data.Pipelines(None)
+
+
+def cluster(**resources: float) -> Any:
+    """Return the module `ray`, connected to a cluster that has them."""
+    return SimpleNamespace(cluster_resources=lambda: resources)
+
+
 def test_a_shard_takes_a_gpu_where_there_is_one_for_an_encoder_that_can_use_it() -> None:
     some: Any = SimpleNamespace
     exported, checkpoint = (some(spec=some(model=model)) for model in ("model.native", None))
-    with_gpus = LocalRay(resources={"CPU": 8.0, "GPU": 2.0})
-    assert building._resources(with_gpus, checkpoint) == {"num_cpus": 1, "num_gpus": 1}
-    assert building._resources(with_gpus, exported) == {"num_cpus": 1}
-    assert building._resources(LocalRay(), checkpoint) == {"num_cpus": 1}
+    assert building._resources(cluster(CPU=8.0, GPU=2.0), checkpoint) == {"num_cpus": 1, "num_gpus": 1}
+    assert building._resources(cluster(CPU=8.0, GPU=2.0), exported) == {"num_cpus": 1}
+    assert building._resources(cluster(CPU=2.0), checkpoint) == {"num_cpus": 1}
+
+
+@pytest.mark.parametrize(
+    ("orders", "resources", "actors"),
+    [
+        (4, {"num_cpus": 1}, 4),
+        (9, {"num_cpus": 1}, 8),
+        (9, {"num_cpus": 1, "num_gpus": 1}, 2),
+        (9, {"num_cpus": 16}, 1),
+    ],
+)
+def test_as_many_actors_start_as_the_cluster_has_room_for(
+    orders: int, resources: dict[str, float], actors: int
+) -> None:
+    assert ray_data._at_once({"CPU": 8.0, "GPU": 2.0}, resources, orders) == actors

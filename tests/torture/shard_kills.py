@@ -36,7 +36,7 @@ _DOCUMENTS = 60
 _QUERIES = ("an owl at night", "echo in a cave", "moth", "water and wings")
 # Victims of a stream of queries.
 _VICTIMS = ("a replica", "replicas of different shards", "a shard", "all shards")
-# Times that a build's tasks are killed; of the last, every one is, until the build gives up.
+# Times that a build's actors are killed; of the last, every one is, until the build gives up.
 _BUILD_KILLS = (1, 1, 2, 3, 1000)
 _KILLED_WITHIN = 1.0
 # On a busy machine, processes take long to start.
@@ -177,7 +177,7 @@ class _Cluster:
         return answers if all(isinstance(pid, int) for of_shard in answers for pid in of_shard) else None
 
     def build(self, rng: random.Random) -> Outcome:
-        """Kill tasks of a build over an earlier one; what is at the URL must be the whole of one or the other."""
+        """Kill actors of a build over an earlier one; what is at the URL must be the whole of one or the other."""
         self._builds += 1
         url = self.folder / f"build-{self._builds}"
         shutil.copytree(self.folder / "before", url)
@@ -197,7 +197,7 @@ class _Cluster:
         builder.start()
         done, problem = 0, ""
         while builder.is_alive() and done < kills and not problem:
-            tasks = [pid for pid in cluster_processes(self.folder) if _command(pid).startswith(b"ray::build_shard")]
+            tasks = [pid for pid in cluster_processes(self.folder) if b"::MapWorker" in _command(pid)]
             if not tasks:
                 time.sleep(0.005)
                 continue

@@ -1,10 +1,11 @@
-"""Sharded indexes built on a Ray cluster: every shard by a task of its own, from its documents to its snapshot."""
+"""Sharded indexes built on a Ray cluster: every shard by an actor, from its documents to its snapshot."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,8 +25,8 @@ from serotine.distributed.manifest import (
     write_manifest,
 )
 from serotine.distributed.placement import HASH
-from serotine.distributed.ray_library import connected_ray
-from serotine.distributed.ray_tasks import run_tasks
+from serotine.distributed.ray_data import Pipelines
+from serotine.distributed.ray_library import connected_ray, described_cluster
 from serotine.distributed.reading import (
     Collection,
     Share,
@@ -77,7 +78,7 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True)
 class ShardOrder:
-    """What a task needs to build one shard.
+    """What an actor needs to build one shard.
 
     Attributes:
         shard: its number.
@@ -133,9 +134,10 @@ def build(
 
     A document belongs to the shard that the hash of its id names. Files are read in tasks of some 32 MB, twice: to
     count and check their documents, and to write those of the shards that are to be built to the URL, compressed, until
-    the build ends. A task per shard builds it: an ordinary index, on a GPU where the cluster has any and the encoder
-    runs on torch. Long texts are split into passages, as with ``long_texts="split"``. The manifest is written last:
-    until then, an index that was at the URL before stays what it was.
+    the build ends. Actors, which load the encoder once, build one shard after the other: an ordinary index, on a GPU
+    where the cluster has any and the encoder runs on torch. Long texts are split into passages, as with
+    ``long_texts="split"``. The manifest is written last: until then, an index that was at the URL before stays what it
+    was.
 
     The same call resumes a build that was interrupted, and rebuilds only shards whose documents or settings have
     changed. A shard whose process or machine dies is built again, from what it has committed where it starts on the
@@ -182,41 +184,59 @@ def build(
     _refuse_changed(url, storage_options)
     loaded = Encoder(encoder)
     ray = connected_ray(address)
-    resources = _resources(ray, loaded)
-    wait_for_room(ray, url, resources, start_timeout)
-    collection = read_collection(ray, paths, shards, show_progress=show_progress)
-    orders = _orders(collection.shares, url, loaded, given, storage_options)
-    done = {order.shard: built for order in orders if (built := _built(order)) is not None}
-    shards_built = dict(done)
-    if len(done) < shards:
-        waiting = [order for order in orders if order.shard not in done]
-        target = replace(orders[0].source, wanted=frozenset(order.shard for order in waiting))
-        shares = write_documents(ray, collection, target, show_progress=show_progress)
-        waiting = [replace(order, share=shares[order.shard]) for order in waiting]
-        with progress_bar(
-            sum(share.documents for share in shares),
-            "Building shards",
-            enabled=show_progress,
-            completed=sum(shares[shard].documents for shard in done),
-        ) as advance:
-            for order, built in run_tasks(ray, build_shard, waiting, resources=resources, lost=_lost):
-                shards_built[order.shard] = built
-                advance(order.share.documents)
-        _issue_warnings(shards_built)
+    if show_progress:
+        # Without an address, it is whichever was found.
+        sys.stderr.write(f"Ray cluster: {described_cluster(ray)}\n")
+    with Pipelines(ray) as pipelines:
+        resources = _resources(ray, loaded)
+        wait_for_room(ray, url, resources, start_timeout)
+        collection = read_collection(pipelines, paths, shards, show_progress=show_progress)
+        orders = _orders(collection.shares, url, loaded, given, storage_options)
+        done = {order.shard: built for order in orders if (built := _built(order)) is not None}
+        shards_built = dict(done)
+        if len(done) < shards:
+            waiting = [order for order in orders if order.shard not in done]
+            target = replace(orders[0].source, wanted=frozenset(order.shard for order in waiting))
+            shares = write_documents(pipelines, collection, target, show_progress=show_progress)
+            waiting = [replace(order, share=shares[order.shard]) for order in waiting]
+            with progress_bar(
+                sum(share.documents for share in shares),
+                "Building shards",
+                enabled=show_progress,
+                completed=sum(shares[shard].documents for shard in done),
+            ) as advance:
+                for order, built in pipelines.map(ShardBuilder, waiting, resources=resources, lost=_lost):
+                    shards_built[order.shard] = built
+                    advance(order.share.documents)
+    _issue_warnings({shard: built for shard, built in shards_built.items() if shard not in done})
     in_order = [shards_built[shard] for shard in range(shards)]
     write_manifest(url, ShardManifest(_settings(orders[0]), tuple(built.record for built in in_order)), storage_options)
     remove_documents(url, storage_options)
     return _report(in_order, collection, sorted(set(shards_built) - set(done)))
 
 
-def build_shard(order: ShardOrder) -> BuiltShard:
-    """Build one shard, write its snapshot, and note that it is done; resumes what an earlier attempt committed."""
+class ShardBuilder:
+    """Builds shards, one after the other, with an encoder that is loaded once."""
+
+    def __init__(self) -> None:
+        self._encoder: Encoder | None = None
+
+    def __call__(self, order: ShardOrder) -> BuiltShard:
+        """Build a shard, write its snapshot, and note that it is done; resumes what an earlier attempt committed."""
+        with collected_warnings() as warnings:
+            if self._encoder is None:
+                from serotine.encoders import Encoder
+
+                self._encoder = Encoder(order.encoder)
+            built = build_shard(order, self._encoder)
+        return replace(built, warnings=tuple(warnings))
+
+
+def build_shard(order: ShardOrder, encoder: Encoder) -> BuiltShard:
+    """Build a shard with the encoder that it names; see `ShardBuilder`."""
     folder = shard_folder(order.url) / f"building-{order.key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        collected_warnings() as warnings,
-        Index.open_or_create(folder, encoder=order.encoder, **order.options) as index,
-    ):
+    with Index.open_or_create(folder, encoder=encoder, **order.options) as index:
         index.add_batches(_batches(order), long_texts="split", expected_documents=max(order.share.documents, 1))
         index.compact()
         stats = index.stats()
@@ -224,7 +244,7 @@ def build_shard(order: ShardOrder) -> BuiltShard:
     if report.name is None:
         raise RepositoryError(f"{order.url}: not a snapshot repository; give a URL")
     record = ShardRecord(report.name, report.documents)
-    built = BuiltShard(record, stats.unknown, dict(stats.unknown_scripts), tuple(warnings))
+    built = BuiltShard(record, stats.unknown, dict(stats.unknown_scripts))
     note = {
         "snapshot": report.name,
         "documents": report.documents,
@@ -268,7 +288,7 @@ def _digest(content: Sequence[Any]) -> str:
 
 
 def _resources(ray: Any, encoder: Encoder) -> dict[str, float]:
-    """Return what a shard's task needs: a GPU where the cluster has any, unless the encoder runs on the CPU only."""
+    """Return what an actor needs: a GPU where the cluster has any, unless the encoder runs on the CPU only."""
     on_gpu = ray.cluster_resources().get("GPU", 0) >= 1 and encoder.spec.model is None
     return {"num_cpus": 1, "num_gpus": 1} if on_gpu else {"num_cpus": 1}
 

@@ -28,6 +28,7 @@ def connected_ray(address: str | None = None) -> Any:
         import ray
     except ImportError:
         raise SerotineError(missing_extra("serotine.distributed", "ray")) from None
+    is_own = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
     if not ray.is_initialized():
         with _own_sigterm():
             ray.init(
@@ -35,7 +36,7 @@ def connected_ray(address: str | None = None) -> Any:
                 log_to_driver=False,
                 # Warnings are about Ray's own configuration.
                 logging_level=logging.ERROR,
-                include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
+                include_dashboard=False if is_own else None,
             )
     return ray
 
@@ -55,6 +56,23 @@ def _own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+def described_cluster(ray: Any) -> str:
+    """Return which cluster this process is connected to: "192.0.2.1:6379, 2 machines, 16 CPU"."""
+    machines = sum(node["Alive"] for node in ray.nodes())
+    has = ray.cluster_resources()
+    processors = [f"{has[name]:g} {name}" for name in ("CPU", "GPU") if has.get(name)]
+    parts = [ray.get_runtime_context().gcs_address, f"{machines:,} machine{'s' * (machines != 1)}", *processors]
+    return ", ".join(parts)
+
+
 def processors_each(ray: Any, processes: int) -> float:
     """Return how many processors to reserve for each of so many processes: 1, or 0 where fewer are free."""
     return 1.0 if ray.available_resources().get("CPU", 0.0) >= processes else 0.0
+
+
+def ended_because(error: BaseException) -> str:
+    """Return why an actor did not answer, of an error of Ray."""
+    kind = type(error).__name__
+    if "Unavailable" in kind:
+        return "its process cannot be reached"
+    return "its process or machine ended" if "Died" in kind or "Crashed" in kind else kind

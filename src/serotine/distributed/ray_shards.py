@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serotine.distributed.cluster_room import RESTART, ClusterRoom
+from serotine.distributed.ray_library import ended_because
 from serotine.distributed.replica import CONCURRENCY, Replica, Serving
 from serotine.distributed.shard_server import NotReady, ShardServer
 from serotine.distributed.snapshot_cache import ShardSource
@@ -337,11 +338,3 @@ def _can_hedge(calls: _Calls, shard: int) -> bool:
     """Return whether a second replica may be asked: once, because then a slow answer is not the replica's fault."""
     call = calls.by_shard[shard]
     return not call.is_hedged and len(call.replicas) < len(calls.servings[shard].replicas)
-
-
-def ended_because(error: BaseException) -> str:
-    """Return why an actor did not answer, of an error of Ray."""
-    kind = type(error).__name__
-    if "Unavailable" in kind:
-        return "its process cannot be reached"
-    return "its process or machine ended" if "Died" in kind or "Crashed" in kind else kind

@@ -11,7 +11,8 @@ from typing import Any
 
 from serotine.distributed.cluster_room import RESTART
 from serotine.distributed.manifest import ShardManifest, ShardRecord, read_manifest, repository_url, write_manifest
-from serotine.distributed.ray_shards import RayShards, ended_because
+from serotine.distributed.ray_library import ended_because
+from serotine.distributed.ray_shards import RayShards
 from serotine.distributed.replica import CONCURRENCY, Replica, Serving
 from serotine.distributed.shard_server import NotReady
 from serotine.distributed.snapshot_cache import ShardSource

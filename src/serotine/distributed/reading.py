@@ -1,7 +1,7 @@
 """The files of a build, read on the cluster: what every shard has of them, and its documents as objects.
 
 A task reads some files, counts the documents of every shard and, for shards that are to be built, writes them to
-objects at the URL. A shard's own task reads these: no task reads all files.
+objects at the URL. Who builds a shard reads these: nobody reads all files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from serotine.distributed.placement import owner
-from serotine.distributed.ray_tasks import run_tasks
+from serotine.distributed.ray_data import Pipelines
 from serotine.errors import InputFileError, RepositoryError, shown_id
 from serotine.index import MissingObjectError, objects_at
 from serotine.ingest import Document, FileSelection, Ignored, SkippedRow, SkippedRows, SourceFile, list_files
@@ -159,7 +159,9 @@ class _Writer:
         self._lines, self._held = {}, 0
 
 
-def read_collection(ray: Any, paths: Sequence[str | Path], shards: int, *, show_progress: bool) -> Collection:
+def read_collection(
+    pipelines: Pipelines, paths: Sequence[str | Path], shards: int, *, show_progress: bool
+) -> Collection:
     """Read all files on the cluster: what every shard will have, and whether ids are unique.
 
     Raises:
@@ -168,7 +170,7 @@ def read_collection(ray: Any, paths: Sequence[str | Path], shards: int, *, show_
     sources, ignored = _list_sources(paths)
     files = list({file.key: file for _, of_source in sources for file in of_source}.values())
     blocks = _blocks(files, shards)
-    contents = _read(ray, blocks, "Reading", show_progress=show_progress)
+    contents = _read(pipelines, blocks, "Reading", show_progress=show_progress)
     counts = [count for content in contents for count in content.documents]
     documents = dict(zip((file.key for file in files), counts, strict=True))
     bad_rows = [rows for content in contents for rows in content.skipped_rows]
@@ -185,7 +187,9 @@ def read_collection(ray: Any, paths: Sequence[str | Path], shards: int, *, show_
     return Collection(tuple(blocks), shares, ignored, unread, problems, SkippedRows.total(bad_rows))
 
 
-def write_documents(ray: Any, before: Collection, target: Target, *, show_progress: bool) -> tuple[Share, ...]:
+def write_documents(
+    pipelines: Pipelines, before: Collection, target: Target, *, show_progress: bool
+) -> tuple[Share, ...]:
     """Read all files again, and write the documents of the wanted shards; return what every shard has.
 
     Raises:
@@ -193,7 +197,7 @@ def write_documents(ray: Any, before: Collection, target: Target, *, show_progre
         RepositoryError: the URL cannot be written.
     """
     blocks = [replace(block, target=target) for block in before.blocks]
-    shares = _shares(_read(ray, blocks, "Distributing", show_progress=show_progress), len(before.shares))
+    shares = _shares(_read(pipelines, blocks, "Distributing", show_progress=show_progress), len(before.shares))
     if [replace(share, objects=()) for share in shares] != list(before.shares):
         raise _changed()
     return shares
@@ -284,12 +288,12 @@ def _size(file: SourceFile) -> int:
         return 0
 
 
-def _read(ray: Any, blocks: Sequence[Block], name: str, *, show_progress: bool) -> list[BlockContent]:
+def _read(pipelines: Pipelines, blocks: Sequence[Block], name: str, *, show_progress: bool) -> list[BlockContent]:
     """Read all blocks on the cluster; return what they have, in order."""
     contents: dict[int, BlockContent] = {}
     total = sum(block.size for block in blocks)
     with progress_bar(total, name, enabled=show_progress, unit="bytes") as advance:
-        for block, content in run_tasks(ray, read_block, blocks, resources={"num_cpus": 1}, lost=_lost):
+        for block, content in pipelines.map(read_block, blocks, resources={"num_cpus": 1}, lost=_lost):
             contents[block.number] = content
             advance(block.size)
     return [contents[block.number] for block in blocks]

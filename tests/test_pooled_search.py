@@ -98,14 +98,14 @@ def test_scores_equal_numpy_where_candidates_cover_everything(
 def test_exact_searches_find_the_best(
     index: Index, weights: tuple[float, float], k: int, words: list[str], even: bool | None
 ) -> None:
-    pooled_search._MIN_CANDIDATES, before = 2, pooled_search._MIN_CANDIDATES
+    pooled_search._MIN_BOUNDED, before = 2, pooled_search._MIN_BOUNDED
     try:
         query = " ".join(words)
         where = None if even is None else {"even": even}
         documents = {id_: text for id_, text in LIVE.items() if even is None or METADATA[id_]["even"]}
         hits = index.search(query, k, mode="pooled", weights=weights, exact=True, where=where)
     finally:
-        pooled_search._MIN_CANDIDATES = before
+        pooled_search._MIN_BOUNDED = before
     check(hits, reference(documents, weights, query), end=k)
     assert hits.certificate is not None
     assert hits.certificate.exact
@@ -114,7 +114,7 @@ def test_exact_searches_find_the_best(
 
 
 def test_the_late_ranking_is_deepened_until_the_hits_are_proved(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooled_search, "_MIN_CANDIDATES", 2)
+    monkeypatch.setattr(pooled_search, "_MIN_BOUNDED", 2)
     monkeypatch.setattr(pooled_search, "_CANDIDATES_PER_HIT", 1)
     monkeypatch.setattr(pooled_search, "_SCORED_AT_ONCE", 1)
     weights = (1.0, 0.5)

@@ -26,6 +26,8 @@ from serotine.index.store import Snapshot
 
 # Documents that a first stage contributes, unless the search says otherwise: a minimum, and some for each hit.
 _MIN_CANDIDATES, _CANDIDATES_PER_HIT = 100, 2
+# The same where bounds say which others are needed: a shallow late ranking takes less time.
+_MIN_BOUNDED = 20
 # Documents whose bound reaches the hits that are scored by MaxSim at once, those of the highest bound first.
 _SCORED_AT_ONCE = 64
 # How much deeper the late ranking becomes where too many bounds reach the hits.
@@ -134,10 +136,12 @@ class PooledSearch:
         self, depth: int, queries: Sequence[NDArray[np.float32]], pooled: Sequence[NDArray[np.float32]]
     ) -> list[Ranking]:
         """Rank at least the best `depth` documents of every query, of which there are token and pooled vectors."""
-        wanted = self._options.candidates or max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * depth)
-        count = max(wanted, depth)
-        first_stage = self._options.first_stage
+        options, first_stage = self._options, self._options.first_stage
         needs_late = first_stage == "tokens" or (first_stage is None and self._weights[0] > 0)
+        # Documents below a lowest score leave hits to others.
+        is_bounded = needs_late and first_stage is None and options.min_score is None
+        least = _MIN_BOUNDED if is_bounded else _MIN_CANDIDATES
+        count = max(options.candidates or max(least, _CANDIDATES_PER_HIT * depth), depth)
         rankings = self._late(count, queries) if needs_late else [None] * len(queries)
         return [
             self._ranked(depth, count, query, vector, ranking)

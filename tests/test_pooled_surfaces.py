@@ -63,6 +63,13 @@ def pooled(dense: Shell) -> Iterator[Shell]:
     return dense
 
 
+def test_weights_of_words_and_meaning(pooled: Shell) -> None:
+    by_words = pooled.json("search", "i.serotine", "evening day", "--mode", "hybrid", "--weights", 0, 1, "-k", 3)
+    with Index.open("i.serotine", encoder=DenseFake()) as index:
+        expected = index.search("evening day", k=3, mode="hybrid", weights=(0, 1))
+    assert [(hit["id"], hit["score"]) for hit in by_words["hits"]] == [(hit.id, hit.score) for hit in expected]
+
+
 def ids(result: dict[str, list[dict[str, str]]]) -> list[str]:
     return [hit["id"] for hit in result["hits"]]
 
@@ -189,7 +196,9 @@ def test_tune_fits_the_weights_on_a_split(pooled: Shell, tmp_path: Path) -> None
     assert fitted["with_pooled"] >= fitted["without"]
     info = pooled.json("info", "i.serotine")["pooled"]
     assert (info["weights"], info["fitted"]) == (fitted["weights"], True)
+    assert pooled.err.count("warning") == 0
     assert "i.serotine: Weights (1, " in pooled("tune", "i.serotine", "--pooled-weights", folder, "--split", "test")
+    assert "warning: --split test: figures on it no longer judge these weights; fit them on a split" in pooled.err
     pooled("index", "corpus.jsonl", "-o", "plain.serotine", "--encoder", "fake")
     for arguments, message in (
         (["--pooled-weights", folder, "--split", "train"], "train"),

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, report
+from serotine.cli.output import Interrupted, json_option, report, warn
 from serotine.errors import EncoderError
+
+# The split that figures are published of.
+_TESTED = "test"
 
 
 @click.command()
@@ -73,6 +76,8 @@ def _fit_weights(path: Path, name: str, split: str | None, json_file: str | None
             f"--pooled-weights: must be one collection, got {len(sources)}; pass the folder of one",
             click.get_current_context(),
         )
+    if split == _TESTED:
+        warn(f"--split {split}: figures on it no longer judge these weights; fit them on a split for development")
     with Index.open(path) as opened:
         pooled = opened.stats().pooled
         if pooled is None or pooled.encoder is None:

@@ -251,3 +251,29 @@ def test_the_best_documents_are_found_in_any_segment() -> None:
         for candidates in (290, 299):
             _, numbers, _ = search(segments, query.astype(np.float32), 2, candidates=candidates, rescored=20)
             assert numbers == [296, 298], (cut, candidates)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    dim=st.sampled_from([32, 64, 96, 128, 256, 1088, 1152]),
+    bits=st.sampled_from([2, 4, 8]),
+    query_tokens=st.sampled_from([1, 16, 17, 32, 33, 70]),
+    keep=st.integers(1, 4),
+    seed=st.integers(0, 20),
+)
+@settings(max_examples=80, deadline=None)
+def test_every_path_estimates_the_same_scores(
+    lengths: list[int], dim: int, bits: int, query_tokens: int, keep: int, seed: int
+) -> None:
+    case = CoreCase(lengths, dim, "unit", seed, coded="codes", bits=bits, query_tokens=query_tokens)
+    # Documents that follow one another in memory, and others.
+    kept = np.arange(len(lengths)) % keep == 0
+    masks = [mask_of(kept[documents]) for documents in case.ranges]
+    estimates = []
+    for path in PATHS:
+        maxsim.use(path)
+        try:
+            estimates.append(search(case.segments, case.query, len(lengths), masks=list(masks), candidates=1000)[:2])
+        finally:
+            maxsim.use("auto")
+    assert all(estimate == estimates[0] for estimate in estimates)

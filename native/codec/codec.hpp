@@ -62,6 +62,10 @@ struct Run {
   std::size_t count;
 };
 
+// The values of every residual scale's codes: 256 tables.
+struct Tables;
+const Tables* scale_tables(int bits);
+
 // Rebuilds tokens as rows of bytes, `stride` apart, and their scales [count]. The bytes are int8 with `flip` 0, and the
 // same plus 128, unsigned, with `flip` 128. Meanwhile what the next call needs of `next` is prefetched.
 void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* rows, std::size_t stride, float* scales);

@@ -83,12 +83,6 @@ struct ScaleTables {
   }
 };
 
-const ScaleTables& scale_tables(int bits) {
-  static const ScaleTables two(2);
-  static const ScaleTables four(4);
-  static const ScaleTables eight(8);
-  return bits == 2 ? two : bits == 4 ? four : eight;
-}
 
 void rebuild(int bits, const Rows& rows) {
   const CodecKernels& kernels = codec_kernels();
@@ -128,11 +122,11 @@ class Encoder {
       const int tried = static_cast<int>(std::lround(std::clamp(scale, 0.0, 255.0)));
       if (tried == last) break;
       last = tried;
-      const Tables& tables = tables_.of[static_cast<std::size_t>(tried)];
+      const Tables& tables = tables_[tried];
       pack(tables, tried);
       const auto number = static_cast<std::uint32_t>(id);
       const auto byte = static_cast<std::uint8_t>(tried);
-      rebuild(bits_, {codebook_.centroids, &number, packed_.data(), &byte, tables_.of.data(), 1, dim, 0,
+      rebuild(bits_, {codebook_.centroids, &number, packed_.data(), &byte, tables_, 1, dim, 0,
                       rebuilt_.data(), dim, packed_.data(), nullptr, nullptr, 0});
       float distance = 0.0f;
       float dot = 0.0f;
@@ -211,7 +205,7 @@ class Encoder {
   const Codebook& codebook_;
   int bits_;
   const CodecKernels& kernels_;
-  const ScaleTables& tables_;
+  const Tables* tables_;
   std::vector<float> target_;
   std::vector<std::uint8_t> codes_;
   std::vector<std::uint8_t> packed_;
@@ -219,6 +213,13 @@ class Encoder {
 };
 
 }  // namespace
+
+const Tables* scale_tables(int bits) {
+  static const ScaleTables two(2);
+  static const ScaleTables four(4);
+  static const ScaleTables eight(8);
+  return (bits == 2 ? two : bits == 4 ? four : eight).of.data();
+}
 
 float error_bound(std::uint8_t byte) { return bounds().at[byte]; }
 
@@ -239,7 +240,7 @@ void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* ro
       scales[done + t] = run.codebook.scales[ids[t]];
     }
     rebuild(codes.bits, {run.codebook.centroids, ids, codes.residuals + first * bytes, codes.residual_scales + first,
-                         scale_tables(codes.bits).of.data(), now, dim, flip, rows + done * stride, stride,
+                         scale_tables(codes.bits), now, dim, flip, rows + done * stride, stride,
                          next.codes.residuals + next.first * row_bytes(dim, next.codes.bits) + done * bytes,
                          next.codebook.centroids, next_ids, next_count});
   }
@@ -250,7 +251,7 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
   const CodecKernels& kernels = codec_kernels();
   const int bits = codes.bits;
   const Pairs pairs{rows, codes.residuals + first * row_bytes(dim, bits), codes.residual_scales + first,
-                    scale_tables(bits).of.data(), tokens, count, dim, row_stride,
+                    scale_tables(bits), tokens, count, dim, row_stride,
                     products};
   (bits == 2 ? kernels.multiply2 : bits == 4 ? kernels.multiply4 : kernels.multiply8)(pairs);
 }

@@ -19,10 +19,11 @@ inline std::uint8_t saturated(int value, std::uint8_t flip) {
   return static_cast<std::uint8_t>(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)) ^ flip);
 }
 
-// Decodes one plane of a row (see codec.hpp): `n` dimensions, each in its own byte at bit `At`.
+// Decodes one plane of a row (see codec.hpp), `n` dimensions, each in its own byte at bit `At`, as far as whole registers
+// go; returns how many.
 template <class B, int Bits, int At>
-inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
-                        std::uint8_t flip, std::uint8_t* out) {
+inline std::size_t decode_whole_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
+                                      std::size_t n, std::uint8_t flip, std::uint8_t* out) {
   constexpr std::uint8_t kMask = (1 << Bits) - 1;
   std::size_t i = 0;
   if constexpr (B::width > 1) {
@@ -36,6 +37,14 @@ inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed
       B::store(out + i, B::bits_xor(sum, flips));
     }
   }
+  return i;
+}
+
+template <class B, int Bits, int At>
+inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+                        std::uint8_t flip, std::uint8_t* out) {
+  constexpr std::uint8_t kMask = (1 << Bits) - 1;
+  std::size_t i = decode_whole_plane<B, Bits, At>(centroid, packed, table, n, flip, out);
   for (; i < n; ++i) out[i] = saturated(centroid[i] + table[(packed[i] >> At) & kMask], flip);
 }
 
@@ -55,10 +64,10 @@ inline void decode_planes(const std::int8_t* centroid, const std::uint8_t* packe
   }
 }
 
-// Two nibbles with a table each; the high one is added first.
+// Two nibbles with a table each, as far as whole registers go; the high one is added first.
 template <class B>
-inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables, std::size_t dim,
-                           std::uint8_t flip, std::uint8_t* out) {
+inline std::size_t decode_whole_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables,
+                                        std::size_t dim, std::uint8_t flip, std::uint8_t* out) {
   std::size_t i = 0;
   if constexpr (B::width > 1) {
     const auto low = B::table(tables.low);
@@ -72,9 +81,28 @@ inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* pack
       B::store(out + i, B::bits_xor(sum, flips));
     }
   }
-  for (; i < dim; ++i) {
+  return i;
+}
+
+template <class B>
+inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables, std::size_t dim,
+                           std::uint8_t flip, std::uint8_t* out) {
+  for (std::size_t i = decode_whole_nibbles<B>(centroid, packed, tables, dim, flip, out); i < dim; ++i) {
     const int first = static_cast<std::int8_t>(saturated(centroid[i] + tables.high[packed[i] >> 4], 0));
     out[i] = saturated(first + tables.low[packed[i] & 15], flip);
+  }
+}
+
+// Decodes a row whose planes are whole registers: without loops over the rest, it leaves registers to what surrounds it.
+template <class B, int Bits, int Plane = 0>
+inline void decode_whole_row(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables,
+                             std::size_t dim, std::size_t n, std::uint8_t flip, std::uint8_t* out) {
+  if constexpr (Bits == 8) {
+    decode_whole_nibbles<B>(centroid, packed, tables, dim, flip, out);
+  } else if constexpr (Plane * Bits < 8) {
+    const std::size_t base = Plane * n;
+    decode_whole_plane<B, Bits, Plane * Bits>(centroid + base, packed, tables.low, n, flip, out + base);
+    decode_whole_row<B, Bits, Plane + 1>(centroid, packed, tables, dim, n, flip, out);
   }
 }
 
@@ -182,7 +210,7 @@ void multiply(const Pairs& pairs) {
   }
 }
 
-void bin(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes) {
+inline void bin(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes) {
   for (std::size_t d = 0; d < dim; ++d) codes[d] = 0;
   for (std::size_t k = 0; k < count; ++k) {
     const float threshold = thresholds[k];

@@ -34,14 +34,15 @@ inline void fold_row(__m512 value, std::int32_t number, float* best, std::int32_
 }
 
 void fold_int8(const void* query, const std::int32_t*, std::size_t vectors, std::size_t steps, const void* tokens,
-               std::size_t stride_bytes, Ahead, const float* scales, std::size_t count, std::int32_t first, float* best,
-               std::int32_t* where) {
+               std::size_t stride_bytes, Ahead, const float* scales, const float* offsets, std::size_t count,
+               std::int32_t first, float* best, std::int32_t* where) {
   amx_walk<Int8Tiles>(static_cast<const std::uint8_t*>(query), vectors, steps,
                       static_cast<const std::uint8_t*>(tokens), stride_bytes, count,
                       [&](std::size_t v, const std::uint8_t* sums, std::size_t now, std::size_t done) {
                         for (std::size_t t = 0; t < now; ++t) {
                           const __m512 sum = _mm512_cvtepi32_ps(_mm512_load_si512(sums + t * kTileBytes));
-                          fold_row(_mm512_mul_ps(sum, _mm512_set1_ps(scales[done + t])),
+                          const __m512 value = _mm512_mul_ps(sum, _mm512_set1_ps(scales[done + t]));
+                          fold_row(offsets == nullptr ? value : Lanes16::plus(value, offsets[done + t]),
                                    first + static_cast<std::int32_t>(done + t), best + v * 16,
                                    where == nullptr ? nullptr : where + v * 16);
                         }

@@ -18,6 +18,7 @@ struct Lanes8 {
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Reg r) { _mm256_storeu_ps(p, r); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  static Reg plus(Reg value, float offset) { return _mm256_add_ps(value, _mm256_set1_ps(offset)); }
   // vmaxps returns its second operand when either is NaN.
   static Reg max(Reg value, Reg top) { return _mm256_max_ps(value, top); }
   static Reg greater(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }

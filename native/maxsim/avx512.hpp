@@ -15,6 +15,7 @@ struct Lanes16 {
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Reg r) { _mm512_storeu_ps(p, r); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  static Reg plus(Reg value, float offset) { return _mm512_add_ps(value, _mm512_set1_ps(offset)); }
   // vmaxps returns its second operand when either is NaN.
   static Reg max(Reg value, Reg top) { return _mm512_max_ps(value, top); }
   static Mask greater(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }

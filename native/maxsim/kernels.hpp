@@ -27,10 +27,11 @@ struct FloatFold {
   std::size_t lanes;  // query tokens in one vector
 };
 
-// The same for int8 tokens staged by `stage`; `bias` [vectors * lanes] is where the int32 sums start.
+// The same for int8 tokens staged by `stage`; `bias` [vectors * lanes] is where the int32 sums start. A token's similarities
+// are its sums times its scale, plus its offset if `offsets` [count] is given, where `where` is null.
 struct Int8Fold {
   void (*fold)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps,
-               const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales,
+               const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales, const float* offsets,
                std::size_t count, std::int32_t first, float* best, std::int32_t* where);
   // The dot products without maxima, rows of vectors * lanes `out_stride` floats apart; null where there is no kernel.
   void (*dots)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps, const void* tokens,

@@ -17,6 +17,7 @@ struct Lanes4 {
   static Reg load(const float* p) { return vld1q_f32(p); }
   static void store(float* p, Reg r) { vst1q_f32(p, r); }
   static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  static Reg plus(Reg value, float offset) { return vaddq_f32(value, vdupq_n_f32(offset)); }
   // Select on a comparison, not vmaxq: vmaxq returns NaN when either side is NaN.
   static Reg max(Reg value, Reg top) { return vbslq_f32(vcgtq_f32(value, top), value, top); }
   static uint32x4_t greater(Reg a, Reg b) { return vcgtq_f32(a, b); }

@@ -34,6 +34,11 @@ struct Lanes {
     for (std::size_t i = 0; i < lanes; ++i) r.at[i] = a.at[i] * b.at[i] + c.at[i];
     return r;
   }
+  static Reg plus(const Reg& value, float offset) {
+    Reg r;
+    for (std::size_t i = 0; i < lanes; ++i) r.at[i] = value.at[i] + offset;
+    return r;
+  }
   static Reg max(const Reg& value, const Reg& top) {
     Reg r;
     for (std::size_t i = 0; i < lanes; ++i) r.at[i] = value.at[i] > top.at[i] ? value.at[i] : top.at[i];

@@ -61,7 +61,7 @@ bool Scorer::fold(const PreparedQuery& query, const Block& block, float* best, s
   if (queries_.path() == Path::i8) {
     const bool finite = all_finite(block.scales, block.count);
     kernels_.i8.fold(data, queries_.bias(query), query.vectors, queries_.steps(), block.rows, block.stride_bytes,
-                     block.ahead, block.scales, block.count, block.first, best, winners);
+                     block.ahead, block.scales, nullptr, block.count, block.first, best, winners);
     return finite;
   }
   const FloatFold& kernel = queries_.path() == Path::bf16 ? kernels_.bf16 : kernels_.f32[query.width];

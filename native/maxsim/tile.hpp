@@ -151,7 +151,8 @@ bool float_fold(const void* query, std::size_t vectors, std::size_t steps, const
 }
 
 // The int32 sums of T document tokens against V query vectors, exact. Inlined whatever the compiler thinks, so that they
-// stay in registers. I provides what F does, with Sum (a register of int32), load_sum(), dot() and scaled(sum, scale).
+// stay in registers. I provides what F does, with Sum (a register of int32), load_sum(), dot(), scaled(sum, scale) and
+// plus(value, offset).
 template <class I, int T, int V>
 __attribute__((always_inline)) inline void int8_sums(typename I::Sum (&acc)[T][V], const typename I::Query* query,
                                                      const std::int32_t* bias, std::size_t steps,
@@ -179,11 +180,13 @@ __attribute__((always_inline)) inline void int8_sums(typename I::Sum (&acc)[T][V
   }
 }
 
-// The int8 tile: one multiplication of a sum by its token's scale before the maximum.
+// The int8 tile: one multiplication of a sum by its token's scale before the maximum, and one addition where there are
+// offsets.
 template <class I, int T, int V, bool Where>
 inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, std::size_t steps,
                       const typename I::Token* tokens, std::size_t stride, const char* ahead,
-                      std::size_t ahead_step, const float* scales, std::int32_t first, float* best, std::int32_t* where) {
+                      std::size_t ahead_step, const float* scales, const float* offsets, std::int32_t first, float* best,
+                      std::int32_t* where) {
   typename I::Sum acc[T][V];
   int8_sums<I, T, V>(acc, query, bias, steps, tokens, stride, ahead, ahead_step);
 #pragma GCC unroll 4
@@ -198,9 +201,12 @@ inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, 
         top = I::max(value, top);
       }
       I::store_index(where + v * I::lanes, winner);
-    } else {
+    } else if (offsets == nullptr) {
 #pragma GCC unroll 24
       for (int t = 0; t < T; ++t) top = I::max(I::scaled(acc[t][v], scales[t]), top);
+    } else {
+#pragma GCC unroll 24
+      for (int t = 0; t < T; ++t) top = I::max(I::plus(I::scaled(acc[t][v], scales[t]), offsets[t]), top);
     }
     I::store(best + v * I::lanes, top);
   }
@@ -209,13 +215,14 @@ inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, 
 template <class I, int T, int V, bool Where>
 inline void int8_tile_of(int count, const typename I::Query* query, const std::int32_t* bias,
                          std::size_t steps, const typename I::Token* tokens, std::size_t stride,
-                         const char* ahead, std::size_t ahead_step, const float* scales, std::int32_t first,
-                         float* best, std::int32_t* where) {
+                         const char* ahead, std::size_t ahead_step, const float* scales, const float* offsets,
+                         std::int32_t first, float* best, std::int32_t* where) {
   if constexpr (T > 0) {
     if (count == T) {
-      int8_tile<I, T, V, Where>(query, bias, steps, tokens, stride, ahead, ahead_step, scales, first, best, where);
+      int8_tile<I, T, V, Where>(query, bias, steps, tokens, stride, ahead, ahead_step, scales, offsets, first, best,
+                                where);
     } else {
-      int8_tile_of<I, T - 1, V, Where>(count, query, bias, steps, tokens, stride, ahead, ahead_step, scales,
+      int8_tile_of<I, T - 1, V, Where>(count, query, bias, steps, tokens, stride, ahead, ahead_step, scales, offsets,
                                        first, best, where);
     }
   }
@@ -224,8 +231,8 @@ inline void int8_tile_of(int count, const typename I::Query* query, const std::i
 template <class I, int T, int V, bool Where>
 inline void int8_fold_loop(const typename I::Query* query, const std::int32_t* bias, std::size_t vectors,
                            std::size_t steps, const typename I::Token* tokens, std::size_t stride, Ahead ahead,
-                           const float* scales, std::size_t count, std::int32_t first, float* best,
-                           std::int32_t* where) {
+                           const float* scales, const float* offsets, std::size_t count, std::int32_t first,
+                           float* best, std::int32_t* where) {
   const std::size_t vector = steps * I::lanes * I::group;
   const std::size_t ahead_step = steps == 0 ? 0 : T * ahead.row_bytes / steps;
   for (std::size_t done = 0; done < count;) {
@@ -233,16 +240,17 @@ inline void int8_fold_loop(const typename I::Query* query, const std::int32_t* b
     const typename I::Token* at = tokens + done * stride;
     const std::int32_t number = first + static_cast<std::int32_t>(done);
     const char* next = ahead.at + done * ahead.row_bytes;
+    const float* added = offsets == nullptr ? nullptr : offsets + done;
     std::size_t v = 0;
     for (; v + V <= vectors; v += V) {
       int8_tile_of<I, T, V, Where>(now, query + v * vector, bias + v * I::lanes, steps, at, stride,
-                                   next, ahead_step, scales + done, number, best + v * I::lanes,
+                                   next, ahead_step, scales + done, added, number, best + v * I::lanes,
                                    Where ? where + v * I::lanes : nullptr);
     }
     if constexpr (V > 1) {
       for (; v < vectors; ++v) {
         int8_tile_of<I, T, 1, Where>(now, query + v * vector, bias + v * I::lanes, steps, at, stride,
-                                     next, ahead_step, scales + done, number, best + v * I::lanes,
+                                     next, ahead_step, scales + done, added, number, best + v * I::lanes,
                                      Where ? where + v * I::lanes : nullptr);
       }
     }
@@ -252,15 +260,17 @@ inline void int8_fold_loop(const typename I::Query* query, const std::int32_t* b
 
 template <class I, int T, int V>
 void int8_fold(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps,
-               const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales, std::size_t count,
-               std::int32_t first, float* best, std::int32_t* where) {
+               const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales, const float* offsets,
+               std::size_t count, std::int32_t first, float* best, std::int32_t* where) {
   const auto* q = static_cast<const typename I::Query*>(query);
   const auto* x = static_cast<const typename I::Token*>(tokens);
   const std::size_t stride = stride_bytes / sizeof(typename I::Token);
   if (where != nullptr) {
-    int8_fold_loop<I, T, V, true>(q, bias, vectors, steps, x, stride, ahead, scales, count, first, best, where);
+    int8_fold_loop<I, T, V, true>(q, bias, vectors, steps, x, stride, ahead, scales, offsets, count, first, best,
+                                  where);
   } else {
-    int8_fold_loop<I, T, V, false>(q, bias, vectors, steps, x, stride, ahead, scales, count, first, best, nullptr);
+    int8_fold_loop<I, T, V, false>(q, bias, vectors, steps, x, stride, ahead, scales, offsets, count, first, best,
+                                   nullptr);
   }
 }
 

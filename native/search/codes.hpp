@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "../common/aligned.hpp"
+#include "fused_kernels.hpp"
 #include "query.hpp"
 #include "search.hpp"
 
@@ -24,26 +26,29 @@ class CodeScorer {
     Aligned<std::uint8_t> rows;
     Aligned<std::uint8_t> staged;
     Aligned<float> scales;
+    Aligned<float> offsets;
     Aligned<float> best;
+    std::vector<TokenRange> ranges;
   };
 
-  // Returns MaxSim of one document over the vectors its codes rebuild; with a bound, an upper or lower bound of MaxSim
-  // over the original vectors, the rounding of the query included.
-  // Prefetches the codes of the following document, `next` in `next_segment`.
-  double score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next,
-               Scratch& scratch) const;
+  // Computes MaxSim of some documents over the vectors their codes rebuild; with a bound, an upper or lower bound of
+  // MaxSim over the original vectors, the rounding of the query included. -infinity for documents without tokens.
+  void score(const Segment& segment, std::span<const std::uint32_t> documents, Scratch& scratch, double* scores) const;
 
  private:
-  // Returns false where an error is too large to be expressed.
-  bool add_bounds(const Segment& segment, std::size_t first, std::size_t count, std::uint8_t flip, std::uint8_t* rows,
-                  std::size_t stride) const;
+  CodeScorer(const Query& query, Bound bound, const EvenQuery& even);
+
+  // Folds the documents that have tokens into scratch.best [documents][lanes]: by rebuilding and multiplying in turn, or
+  // in one loop, which returns false where there is none.
+  void fold_apart(const Segment& segment, std::span<const std::uint32_t> documents, Scratch& scratch) const;
+  bool fold_fused(const Segment& segment, std::span<const std::uint32_t> documents, Scratch& scratch) const;
 
   const Query& query_;
   Bound bound_;
   LaidQuery laid_;
-  // The values of a row's bound dimensions for every error byte, and whether they can express it.
-  std::vector<std::array<std::int8_t, kBoundDims>> units_;
-  std::vector<bool> expressible_;
+  double lost_sum_ = 0.0;
+  // What every error byte adds to a similarity, in units of the scales of the query token and of the document token.
+  std::array<float, 256> bounds_{};
 };
 
 }  // namespace serotine::search

@@ -103,7 +103,9 @@ void ExactSearch::certify(const std::vector<Hit>& hits) {
   const auto score_or_bound = [&](const Candidate& c, const CodeScorer& scorer) {
     const Segment& segment = segment_of(c);
     if (segment.vectors != nullptr) return static_cast<double>(c.score);
-    return scorer.score(segment, c.document, segment, c.document, scratch);
+    double score = 0.0;
+    scorer.score(segment, {&c.document, 1}, scratch, &score);
+    return score;
   };
   double lowest_hit = std::numeric_limits<double>::infinity();
   std::vector<double> others;

@@ -38,11 +38,11 @@ LaidQuery::LaidQuery(const maxsim::Kernels& kernels, const std::vector<std::int8
       prepared_(kernels, tokens_of(values, scales_, tokens, dim), {&begin_, &end_, 1}, maxsim::Dtype::i8) {}
 
 void LaidQuery::fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
-                     std::size_t count, float* best) const {
+                     const float* offsets, std::size_t count, float* best) const {
   const maxsim::PreparedQuery& query = prepared_[0];
   // The next rows are decoded, not read: there is nothing to prefetch.
   kernels.i8.fold(prepared_.data(query), prepared_.bias(query), query.vectors, prepared_.steps(), rows, stride_bytes,
-                  {static_cast<const char*>(rows), 0}, scales, count, 0, best, nullptr);
+                  {static_cast<const char*>(rows), 0}, scales, offsets, count, 0, best, nullptr);
 }
 
 void LaidQuery::dots(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
@@ -58,7 +58,7 @@ void LaidQuery::dots(const maxsim::Kernels& kernels, const void* rows, std::size
   for (std::size_t i = 0; i < count; ++i) {
     float* row = out + i * out_stride;
     std::fill_n(row, lanes(), -std::numeric_limits<float>::infinity());
-    fold(kernels, at + i * stride_bytes, stride_bytes, scales + i, 1, row);
+    fold(kernels, at + i * stride_bytes, stride_bytes, scales + i, nullptr, 1, row);
   }
 }
 
@@ -72,29 +72,45 @@ Query::Query(const float* values, std::size_t tokens, std::size_t dim)
   norms_.resize(tokens);
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;
-    double lost = 0.0;
-    for (std::size_t d = 0; d < dim; ++d) {
-      const double value = values[t * dim + d];
-      const double off = value - static_cast<double>(scales_[t]) * quantized_[t * dim + d];
-      square += value * value;
-      lost += off * off;
-    }
+    for (std::size_t d = 0; d < dim; ++d) square += static_cast<double>(values[t * dim + d]) * values[t * dim + d];
     norms_[t] = static_cast<float>(std::sqrt(square));
     norm_sum_ += std::sqrt(square);
-    lost_sum_ += std::sqrt(lost);
-    bound_unit_ = std::max(bound_unit_, std::sqrt(square) / scales_[t] / 127.0);
   }
 }
 
-LaidQuery Query::bounded() const {
-  const std::size_t bounded_dim = dim_ + kBoundDims;
-  std::vector<std::int8_t> values(tokens_ * bounded_dim);
+EvenQuery Query::even() const {
+  // In double precision: the norm of finite floats can be infinite as a float.
+  std::vector<double> norms(tokens_, 0.0);
+  double peak = 0.0;
   for (std::size_t t = 0; t < tokens_; ++t) {
-    std::copy_n(quantized_.data() + t * dim_, dim_, values.data() + t * bounded_dim);
-    const double weight = bound_unit_ > 0.0 ? std::ceil(norms_[t] / scales_[t] / bound_unit_ - 1e-9) : 0.0;
-    std::fill_n(values.data() + t * bounded_dim + dim_, kBoundDims, static_cast<std::int8_t>(std::min(weight, 127.0)));
+    double largest = 0.0;
+    for (std::size_t d = 0; d < dim_; ++d) {
+      const double value = values_[t * dim_ + d];
+      norms[t] += value * value;
+      largest = std::max(largest, std::fabs(value));
+    }
+    norms[t] = std::sqrt(norms[t]);
+    if (norms[t] > 0.0) peak = std::max(peak, largest / norms[t]);
   }
-  return {kernels_, values, scales_, tokens_, bounded_dim};
+  std::vector<std::int8_t> values(tokens_ * dim_, 0);
+  // Above zero, also for a token of zeros: 0 times an infinite bound would be NaN.
+  std::vector<float> scales(tokens_, std::numeric_limits<float>::min());
+  double norm = 0.0;
+  double lost_sum = 0.0;
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    scales[t] = std::max(scales[t], static_cast<float>(norms[t] * peak / 127.0));
+    double lost = 0.0;
+    for (std::size_t d = 0; d < dim_; ++d) {
+      const double value = values_[t * dim_ + d];
+      const long rounded = std::clamp(std::lround(value / scales[t]), -127L, 127L);
+      const double off = value - static_cast<double>(scales[t]) * static_cast<double>(rounded);
+      values[t * dim_ + d] = static_cast<std::int8_t>(rounded);
+      lost += off * off;
+    }
+    norm = std::max(norm, norms[t] / scales[t]);
+    lost_sum += std::sqrt(lost);
+  }
+  return {{kernels_, values, scales, tokens_, dim_}, norm, lost_sum};
 }
 
 }  // namespace serotine::search

@@ -11,9 +11,6 @@
 
 namespace serotine::search {
 
-// The int8 kernel consumes dimensions in groups of at most this many: one more group carries the error bounds.
-constexpr std::size_t kBoundDims = 4;
-
 // int8 tokens with a scale each, laid across lanes for the kernels.
 class LaidQuery {
  public:
@@ -22,9 +19,14 @@ class LaidQuery {
   std::size_t dim() const { return dim_; }
   std::size_t lanes() const { return prepared_[0].vectors * prepared_[0].lanes; }
   std::size_t steps() const { return prepared_.steps(); }
-  // Folds `count` staged rows into the running maxima best[lanes].
+  // The forms that the kernels read.
+  const void* data() const { return prepared_.data(prepared_[0]); }
+  const std::int32_t* bias() const { return prepared_.bias(prepared_[0]); }
+  std::size_t vectors() const { return prepared_[0].vectors; }
+  const std::vector<float>& scales() const { return scales_; }
+  // Folds `count` staged rows into the running maxima best[lanes]; `offsets` [count] or null, see Int8Fold.
   void fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
-            std::size_t count, float* best) const;
+            const float* offsets, std::size_t count, float* best) const;
   // The similarities without maxima: `lanes` values per row, rows `out_stride` apart.
   void dots(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
             std::size_t count, float* out, std::size_t out_stride) const;
@@ -35,6 +37,14 @@ class LaidQuery {
   std::int64_t end_;
   std::vector<float> scales_;
   maxsim::PreparedQueries prepared_;
+};
+
+// int8 tokens whose scales are in proportion to their norms, so that an error of a document token adds the same bound to
+// its similarity with each of them, in units of their scales.
+struct EvenQuery {
+  LaidQuery laid;
+  double norm;      // an upper bound of every token's norm, in units of its scale
+  double lost_sum;  // of the norms of the tokens' rounding errors
 };
 
 class Query {
@@ -49,15 +59,10 @@ class Query {
   // int8 [tokens][dim]: times their scales, the query.
   const std::vector<std::int8_t>& quantized() const { return quantized_; }
   const std::vector<float>& norms() const { return norms_; }
-  // Sums over tokens of the norm, and of the norm of the int8 rounding error.
+  // The sum of the tokens' norms.
   double norm_sum() const { return norm_sum_; }
-  double lost_sum() const { return lost_sum_; }
   const LaidQuery& laid() const { return laid_; }
-  // The same with kBoundDims more dimensions: the row's values there, times the row's scale and the token's norm (rounded
-  // up) over `bound_unit`, are added to every similarity.
-  LaidQuery bounded() const;
-  // A row's bound dimensions must sum to its error in units times this, rounded up.
-  double bound_unit() const { return bound_unit_; }
+  EvenQuery even() const;
 
  private:
   const maxsim::Kernels& kernels_;
@@ -67,8 +72,6 @@ class Query {
   std::vector<float> scales_;
   std::vector<float> norms_;
   double norm_sum_ = 0.0;
-  double lost_sum_ = 0.0;
-  double bound_unit_ = 0.0;
   std::vector<std::int8_t> quantized_;
   LaidQuery laid_;
 };

@@ -12,8 +12,7 @@
 //   vectors     the best of these are scored over their float16 vectors, where the segment stores them.
 //
 // An exact search replaces the first two stages by an upper bound for every document: ||q|| * error_bound is added to
-// every token's similarity inside the int8 kernel, as one more group of dimensions. Documents are then scored over
-// their vectors in the order of their bounds, until no remaining bound reaches the k-th score.
+// every token's similarity inside the int8 kernel. Documents are then scored over their vectors in the order of their bounds, until no remaining bound reaches the k-th score.
 //
 // A search by XTR (Lee et al. 2023, arXiv 2304.01982) has every query token retrieve its `k_token` most similar tokens:
 // those of the nearest centroids are read, by their residuals too, and a document scores the sum over query tokens of its

@@ -7,8 +7,11 @@
 namespace serotine::search {
 namespace {
 
-// Documents whose codes one item of parallel work scores.
-constexpr std::size_t kDocumentsPerItem = 16;
+// Documents whose codes one item of parallel work scores: many, since the first of an item wait for memory, but so few
+// that every worker gets several items.
+constexpr std::size_t kLeastPerItem = 16;
+constexpr std::size_t kMostPerItem = 128;
+constexpr std::size_t kItemsPerWorker = 8;
 
 }  // namespace
 
@@ -37,14 +40,20 @@ void sort_by_position(std::vector<Candidate>& candidates) {
 
 std::vector<double> Stages::score_codes(const CodeScorer& scorer, const std::vector<Candidate>& candidates) {
   std::vector<double> scores(candidates.size());
+  // Candidates are in the order of their segments.
+  std::vector<std::uint32_t> documents;
+  documents.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) documents.push_back(candidate.document);
   std::vector<CodeScorer::Scratch> scratch(num_threads());
-  const std::size_t items = (candidates.size() + kDocumentsPerItem - 1) / kDocumentsPerItem;
+  const std::size_t per_item =
+      std::clamp(candidates.size() / (scratch.size() * kItemsPerWorker), kLeastPerItem, kMostPerItem);
+  const std::size_t items = (candidates.size() + per_item - 1) / per_item;
   parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
-    const std::size_t last = std::min(candidates.size(), (item + 1) * kDocumentsPerItem);
-    for (std::size_t i = item * kDocumentsPerItem; i < last; ++i) {
-      const Candidate& candidate = candidates[i];
-      const Candidate& next = candidates[std::min(i + 1, candidates.size() - 1)];
-      scores[i] = scorer.score(segment_of(candidate), candidate.document, segment_of(next), next.document, scratch[worker]);
+    const std::size_t last = std::min(candidates.size(), (item + 1) * per_item);
+    for (std::size_t first = item * per_item, next = first; first < last; first = next) {
+      while (next < last && candidates[next].segment == candidates[first].segment) ++next;
+      scorer.score(segment_of(candidates[first]), {documents.data() + first, next - first}, scratch[worker],
+                   scores.data() + first);
     }
   });
   report_.by_codes += candidates.size();

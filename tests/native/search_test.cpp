@@ -475,7 +475,7 @@ int main(int argc, char** argv) {
     const int before = failures;
     std::mt19937 rng(1);
     for (const int bits : {2, 4, 8}) {
-      for (const std::size_t dim : {1u, 7u, 31u, 64u, 129u}) {
+      for (const std::size_t dim : {1u, 7u, 31u, 64u, 128u, 129u}) {
         Collection c;
         fill(c, rng, 41, dim, bits, dim % 4 == 3, 0);
         const std::string label = name + ", " + std::to_string(bits) + " bits, dim " + std::to_string(dim);

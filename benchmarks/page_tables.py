@@ -399,20 +399,6 @@ def difference(row: Any) -> str:
     return f"**{shown}**" if row["corrected_p"] < 0.05 else shown
 
 
-def pooled(results: Any) -> Iterator[str]:
-    """Quality of MaxSim plus one pooled vector, by encoders and collection."""
-    for number, pair in enumerate(results["pairs"]):
-        yield f"{'' if number == 0 else chr(10)}{pair['late']}, and {pair['pooled']}:\n"
-        rows = []
-        for row in pair["rows"]:
-            late, single, total, stage = (f"{100 * row[name]:.1f}" for name in ("late", "pooled", "sum", "stage"))
-            rows.append(
-                [row["collection"], row["queries"], late, single, f"{total} ({difference(row)})", row["weight"], stage]
-            )
-        columns = ["collection", "queries", "MaxSim", "pooled", "sum", "weight", "MaxSim of the pooled 100"]
-        yield from table(columns, rows)
-
-
 def parity(results: Any) -> Iterator[str]:
     """Agreement with PyLate."""
     yield from table(

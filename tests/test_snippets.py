@@ -32,6 +32,8 @@ NOT_RUN = {
     ("docs/encoder.md", 1): "loads a checkpoint of the reader's",
     ("docs/hf-kernels.md", 0): "tests/test_hf_kernels.py loads the kernel",
     ("docs/hf-kernels.md", 1): "loads a kernel of the hub",
+    ("docs/indexes.md", 1): "loads a model of the hub",
+    ("docs/indexes.md", 2): "downloads a collection",
     ("docs/integrations.md", 1): "tests/test_plaid_import.py imports an index",
     ("docs/kernels.md", 1): "loads a model of the hub",
     ("docs/migrating.md", 2): "needs qdrant-client and a server",

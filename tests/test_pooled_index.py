@@ -124,8 +124,8 @@ def test_vectors_of_the_caller(tmp_path: Path) -> None:
             (rows[:2], ValueError, r"pooled: must have one value per id, 3, got 2"),
             ([rows[0], rows[1], rows[2, :4]], ValueError, "got arrays of several shapes"),
             (np.ones((3, 5), dtype=int), TypeError, "pooled: must be floats"),
-            (np.full((3, 5), np.nan), ValueError, "pooled: must be finite"),
-            (np.full((3, 5), 1e6), ValueError, "pooled: contains values beyond float16"),
+            (np.array([[1] * 5, [np.nan] * 5, [1] * 5]), ValueError, r"pooled\[1\]: must be finite"),
+            (np.array([[1] * 5, [1] * 5, [1e6] * 5]), ValueError, r"pooled\[2\]: contains values beyond float16"),
             ("abc", TypeError, "pooled: must be a list"),
         ):
             with pytest.raises(error, match=message):
@@ -133,6 +133,8 @@ def test_vectors_of_the_caller(tmp_path: Path) -> None:
         assert list(index) == ["a", "b", "c"]
     with pytest.raises(EncoderError, match="given by callers"):
         Index.open(tmp_path / "x", pooled=DenseEncoder())
+    with pytest.raises(TypeError, match="pooled: must be a dense model or its name, got int; leave it out"):
+        Index.open(tmp_path / "x", pooled=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_vectors_of_the_caller(tmp_path: Path) -> None:
         ({"encoder": WordEncoder(), "pooled": True}, EncoderError, r"encoder 'words' has no vector of a whole text"),
         ({"encoder": DenseEncoder(), "pooled": WordEncoder()}, EncoderError, "has no vector of a whole text"),
         ({"dim": 2, "pooled": True}, ValueError, "pooled: True needs an encoder"),
-        ({"dim": 2, "pooled": 0}, ValueError, "pooled: must be a dimension of at least 1, got 0"),
+        ({"dim": 2, "pooled": 0}, ValueError, "pooled: must be a dimension from 1 to 262,144, got 0"),
         ({"dim": 2, "pooled": 2.5}, TypeError, "pooled: must be True, the name of a dense model"),
     ],
 )

@@ -206,14 +206,21 @@ def test_vectors_of_the_caller_and_documents_without_tokens(tmp_path: Path, keep
         assert summed.certificate.exact
         for message, options in {
             "needed in the mode 'pooled', because this index has no model": {"mode": "pooled"},
-            r"pooled: must have shape \(1, 2\), got \(1, 3\)": {"mode": "pooled", "pooled": np.ones(3)},
+            r"pooled: must have shape \(2,\), got \(3,\)": {"mode": "pooled", "pooled": np.ones(3)},
             "pooled: must be finite": {"mode": "pooled", "pooled": np.array([np.nan, 1])},
+            "pooled: contains values beyond float16": {"mode": "pooled", "pooled": np.array([1e36, 1])},
             "pooled: needs the mode 'pooled', got 'late'": {"pooled": np.ones(2)},
         }.items():
             with pytest.raises(ValueError, match=message):
                 index.search(query, **options)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="pooled: must be floats"):
             index.search(query, mode="pooled", pooled=np.ones(2, dtype=int))
+        with pytest.raises(ValueError, match="pooled: must have one vector per query, 1, got 2"):
+            index.search_batch([query], mode="pooled", pooled=np.ones((2, 2)))
+        assert index.search_batch([], mode="pooled", pooled=[]) == []
+        summed = index.search(query, mode="pooled", pooled=np.ones(2), weights=(1, 0.5))
+        weights: Any = np.array([1, 0.5])
+        assert list(index.search(query, mode="pooled", pooled=np.ones(2), weights=weights)) == list(summed)
 
 
 def test_words_and_vectors_as_queries(tmp_path: Path) -> None:
@@ -267,6 +274,7 @@ def test_several_indexes_are_merged_by_rank(index: Index, tmp_path: Path) -> Non
         ),
         ({"mode": "pooled", "exact": True, "candidates": 5}, ValueError, "candidates: cannot be used with exact"),
         ({"mode": "pooled", "recall": 0.9, "first_stage": "pooled"}, ValueError, "recall: is of the late search"),
+        ({"mode": "pooled", "weights": (1, 1e300)}, ValueError, "weights: must be at most 1,000,000,000"),
         ({"mode": "pooled", "fusion": "sum"}, ValueError, "fusion: needs"),
         ({"mode": "pooled", "k_token": 100}, ValueError, "k_token: needs"),
         ({"mode": "late", "weights": (1, 1)}, ValueError, 'weights: needs mode="hybrid" or "pooled"'),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 pytest.importorskip("ir_measures")
 
 from serotine import Index
-from serotine.errors import EncoderError, ReadOnlyError
+from serotine.errors import EncoderError, ReadOnlyError, SerotineError
 from serotine.evaluation import Collection, evaluate, fit_pooled_weights
 
 DOCUMENTS = {f"d{i}": f"bat {i} of the barn w{i % 5}" for i in range(20)}
@@ -74,16 +74,27 @@ def test_bad_input(tmp_path: Path) -> None:
         unjudged = Collection("toy", DOCUMENTS, QUERIES, {})
         with pytest.raises(ValueError, match="collection: toy has no judged queries"):
             fit_pooled_weights(index, unjudged)
-        for weights in ([-1.0], [np.nan]):
-            with pytest.raises(ValueError, match="weights: must be numbers of at least 0"):
-                fit_pooled_weights(index, collection(0), weights=weights)
+        for weight, message in ((-1.0, "two numbers of at least 0"), (np.nan, "finite")):
+            with pytest.raises(ValueError, match=f"weights: must be {message}"):
+                fit_pooled_weights(index, collection(0), weights=[weight])
         with pytest.raises(ValueError, match="metrics"):
             fit_pooled_weights(index, collection(0), metric="F7")
+        with pytest.raises(TypeError, match="collection: must be a Collection, such as load_beir returns, got str"):
+            fit_pooled_weights(index, "folder")  # type: ignore[arg-type]
+        index.set_pooled_weights(1, 0.25)
+        other = Collection("other", {"z": "bees"}, QUERIES, {query: {"z": 1} for query in QUERIES})
+        with pytest.raises(SerotineError, match="contains no document of other; index that collection"):
+            fit_pooled_weights(index, other)
+        assert index.stats().pooled.weights == (1, 0.25)  # type: ignore[union-attr]
     with (
         Index.open(tmp_path / "x", read_only=True, encoder=WordEncoder(), pooled=Oracle()) as reader,
         pytest.raises(ReadOnlyError),
     ):
         fit_pooled_weights(reader, collection(0), weights=[])
+    with Index.create(tmp_path / "z", encoder=WordEncoder()) as index:
+        index.add(["d0"], ["bat"])
+        with pytest.raises(EncoderError, match="stores no pooled vectors; create the index with pooled="):
+            fit_pooled_weights(index, collection(0))
     with Index.create(tmp_path / "y", dim=2, pooled=2) as index:
         index.add(["d0"], vectors=[np.eye(2)], pooled=np.ones((1, 2)))
         with pytest.raises(EncoderError, match="has no model of pooled vectors"):

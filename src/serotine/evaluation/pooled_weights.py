@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from serotine.errors import invalid
+from serotine.errors import wrong_type
 from serotine.evaluation.data import identical_ids
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run, evaluate, validate_metrics
 from serotine.evaluation.systems.base import encoder_for_collection
+from serotine.evaluation.systems.index import document_notes
+from serotine.index import SearchOptions
 from serotine.progress import progress_bar
 from serotine.texts import has_visible
 
@@ -77,8 +77,9 @@ def fit_pooled_weights(
         show_progress: draw a bar on standard error.
 
     Raises:
-        EncoderError: callers give the pooled vectors, so that queries cannot be encoded.
-        ValueError: the index stores no pooled vectors, the collection has no judged queries, or an invalid argument.
+        EncoderError: the index stores no pooled vectors, or callers give them, so that queries cannot be encoded.
+        SerotineError: the index contains none of the collection's documents.
+        ValueError, TypeError: the collection has no judged queries, or an invalid argument.
         ReadOnlyError: `index` is not open for writing.
 
     >>> from serotine import Index
@@ -89,16 +90,16 @@ def fit_pooled_weights(
     ...         index.add(ids=list(toy.documents), texts=list(toy.documents.values()))
     ...         return fit_pooled_weights(index, toy).weights[1]
     """
-    tried = sorted({0.0, *(float(weight) for weight in weights)})
-    if not np.isfinite(tried).all() or tried[0] < 0:
-        raise invalid("weights", "numbers of at least 0", list(weights))
+    if not isinstance(collection, Collection):
+        raise wrong_type("collection", "a Collection, such as load_beir returns", collection)
+    tried = sorted({0.0, *(_checked(weight) for weight in weights)})
     judged = [query for query, text in collection.queries.items() if has_visible(text) and collection.qrels.get(query)]
     if not judged:
         raise ValueError(f"collection: {collection.name} has no judged queries; pass a split that has")
+    _, is_cut = document_notes(index, collection)
     rule = identical_ids.default_rule(collection.benchmark)
     drop = identical_ids.drops_identical(rule, collection.name)
     depth = (validate_metrics([metric])[metric] or _DEPTH) + drop
-    is_cut = any(id_ not in collection.documents for id_ in index.ids())
     texts = [collection.queries[query] for query in judged]
     pooled = index.pooled_encoder.encode_pooled(texts, query=True)
     tokens = encoder_for_collection(index.encoder, collection).encode_queries(texts)
@@ -126,3 +127,9 @@ def fit_pooled_weights(
     if record:
         index.set_pooled_weights(1.0, best)
     return FittedWeights((1.0, best), metric, values[best], values[0.0], values, len(judged))
+
+
+def _checked(weight: float) -> float:
+    """Return a weight of the pooled vectors that a search accepts."""
+    weights = SearchOptions(mode="pooled", weights=(1.0, weight)).weights
+    return 0.0 if weights is None else weights[1]

@@ -149,7 +149,7 @@ def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
 
 
 def finite_pooled(value: object, name: str, count: int, dim: int) -> NDArray[np.float32]:
-    """Return pooled vectors, a float array or a list of arrays, as finite float32 (count, dim)."""
+    """Return pooled vectors, a float array or a list of arrays, as finite float32 (count, dim); errors name the row."""
     try:
         array = np.asarray(value)
     except ValueError:
@@ -158,19 +158,57 @@ def finite_pooled(value: object, name: str, count: int, dim: int) -> NDArray[np.
         raise TypeError(f"{name}: must be floats of shape ({count}, {dim}), got dtype {array.dtype}")
     if array.shape != (count, dim):
         raise ValueError(f"{name}: must have shape ({count}, {dim}), got {array.shape}")
-    return float_vectors(array, name, dim)
+    vectors = array.astype(np.float32, copy=False)
+    if (row := _first_row(~np.isfinite(vectors))) is not None:
+        raise ValueError(f"{name}[{row}]: must be finite, got NaN or infinity; compute it again, or leave it out")
+    return vectors
+
+
+def pooled_query(value: object, name: str, dim: int, *, normalize: bool) -> NDArray[np.float32]:
+    """Return the pooled vector of a query, float32 (dim,), in the range that documents may have."""
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: must be floats of shape ({dim},), got dtype {array.dtype}")
+    if array.shape != (dim,):
+        raise ValueError(f"{name}: must have shape ({dim},), got {array.shape}")
+    vectors = array.astype(np.float32, copy=False)[None]
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name}: must be finite, got NaN or infinity; compute it again")
+    vectors = unit_rows(vectors) if normalize else vectors
+    if np.abs(vectors).max() > _FLOAT16_MAX:
+        raise _beyond_float16(name)
+    query: NDArray[np.float32] = vectors[0]
+    return query
+
+
+def check_pooled_list(values: object, count: int) -> None:
+    """Raise TypeError or ValueError for pooled vectors of queries that are no list of one per query."""
+    check_column(values, "pooled")
+    if len(values) != count:  # type: ignore[arg-type]
+        raise ValueError(f"pooled: must have one vector per query, {count:,}, got {len(values):,}")  # type: ignore[arg-type]
+
+
+def _first_row(is_bad: NDArray[np.bool_]) -> int | None:
+    """Return the first row of (rows, columns) with a true value, or None."""
+    rows = np.flatnonzero(is_bad.any(axis=1))
+    return int(rows[0]) if rows.size else None
 
 
 def stored_pooled(value: object, name: str, count: int, dim: int, *, normalize: bool = False) -> NDArray[np.float16]:
     """Return pooled vectors as they are stored, finite float16 (count, dim); `normalize` scales them to length 1."""
     vectors = finite_pooled(value, name, count, dim)
-    return stored_vectors(unit_rows(vectors) if normalize else vectors, name, dim)
+    vectors = unit_rows(vectors) if normalize else vectors
+    if (row := _first_row(np.abs(vectors) > _FLOAT16_MAX)) is not None:
+        raise _beyond_float16(f"{name}[{row}]")
+    return stored_vectors(vectors, name, dim)
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors scaled to length 1; zeros stay."""
-    scaled: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return scaled
+    # The squares of float32 may be beyond its range.
+    wide = vectors.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return (wide / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def _beyond_float16(name: str) -> ValueError:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, invalid, wrong_type
-from serotine.index.documents import finite_pooled, stored_pooled, unit_rows
+from serotine.index.documents import check_pooled_list, finite_pooled, pooled_query, stored_pooled
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import PooledSettings, Settings
 from serotine.issued_warnings import muted_warnings
@@ -19,6 +19,10 @@ from serotine.texts import has_visible
 
 Pooled = bool | int | AnyEncoder
 """What `Index.create` accepts: whose vectors are stored, or the dimension of those that callers give."""
+
+
+# Far above that of any model; a document's vector stays below a megabyte.
+_MAX_DIM = 1 << 18
 
 
 class PooledModel:
@@ -98,10 +102,13 @@ class PooledModel:
         """
         settings = self._settings.pooled
         count, dim = len(texts), self.dim
+        if not count:
+            return []
         if given is not None:
-            vectors = finite_pooled(given, "pooled", count, dim)
+            check_pooled_list(given, count)
             is_cosine = settings is not None and settings.similarity == "cosine"
-            return list(unit_rows(vectors) if is_cosine else vectors)
+            names = ["pooled"] if count == 1 else [f"pooled[{i}]" for i in range(count)]
+            return [pooled_query(row, name, dim, normalize=is_cosine) for row, name in zip(given, names, strict=True)]
         if not self.encodes or None in texts:
             why = "a query is given as vectors" if self.encodes else "this index has no model of pooled vectors"
             raise ValueError(
@@ -114,8 +121,10 @@ class PooledModel:
 
     def _loaded(self) -> PooledEncoder:
         pooled, settings = self._settings.pooled, self._settings
-        if pooled is None or pooled.encoder is None:
-            raise EncoderError(f"{self._folder}: has no model of pooled vectors; pass the vectors instead")
+        if pooled is None:
+            raise EncoderError(f"{self._folder}: stores no pooled vectors; create the index with pooled=")
+        if pooled.encoder is None:
+            raise EncoderError(f"{self._folder}: has no model of pooled vectors: callers give them")
         same = (settings.encoder, settings.fingerprint) == (pooled.encoder, pooled.fingerprint)
         if same and hasattr(encoder := self._encoder.get(), "encode_pooled"):
             return cast("PooledEncoder", encoder)
@@ -149,8 +158,8 @@ def adapt_pooled(pooled: Pooled | None, encoder: TextEncoder | None) -> tuple[Po
             raise ValueError("pooled: True needs an encoder; without one, pass the dimension of the vectors to add")
         return describe_pooled(encoder), encoder
     if isinstance(pooled, (int, np.integer)):
-        if pooled < 1:
-            raise invalid("pooled", "a dimension of at least 1", pooled)
+        if not 1 <= pooled <= _MAX_DIM:
+            raise invalid("pooled", f"a dimension from 1 to {_MAX_DIM:,}", pooled)
         return PooledSettings(int(pooled)), None
     if not (isinstance(pooled, (str, Path)) or hasattr(pooled, "encode_queries")):
         raise wrong_type("pooled", "True, the name of a dense model, an encoder or a dimension", pooled)
@@ -159,7 +168,13 @@ def adapt_pooled(pooled: Pooled | None, encoder: TextEncoder | None) -> tuple[Po
 
 
 def as_pooled_encoder(model: AnyEncoder) -> Any:
-    """Return a model of any accepted class as an encoder."""
+    """Return a model of any accepted class as an encoder.
+
+    Raises:
+        TypeError: it is no model, such as the dimension that `Index.create` takes.
+    """
+    if not (isinstance(model, (str, Path)) or hasattr(model, "encode_queries")):
+        raise wrong_type("pooled", "a dense model or its name", model, fix="leave it out: the index has recorded it")
     from serotine.encoders import as_text_encoder
 
     return as_text_encoder(model)

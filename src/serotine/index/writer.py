@@ -34,7 +34,7 @@ from serotine.index.metadata_change import MetadataChange
 from serotine.index.pooled_model import PooledModel
 from serotine.index.preparation import Preparation, PreparedDocuments
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.search import check_weights
+from serotine.index.search import checked_weights
 from serotine.index.store import SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents, encode_with_pooled, with_pooled
 from serotine.index.tuning import Tuner, TuneReport
@@ -274,9 +274,9 @@ class Writer:
             store.require_writer()
             if store.settings.pooled is None:
                 raise ValueError(f"{store.folder}: stores no pooled vectors to weigh; create the index with them")
-            check_weights((late, pooled))
+            weights = checked_weights((late, pooled))
             with store.transaction() as transaction:
-                transaction.set_pooled_weights(late, pooled)
+                transaction.set_pooled_weights(*weights)
 
     def tune(self, queries: Sequence[NDArray[np.float32]] | None, *, show_progress: bool) -> TuneReport:
         """Measure the recall of the index."""

@@ -95,7 +95,7 @@ class IndexSearch:
         if self._k_token is not None and self._k_token + 1 < depth:
             raise ValueError(f"k_token: must be at least the depth ({depth}), got {self._k_token}; raise it")
         k_token = None if self._k_token is None else max(self._k_token, depth)
-        notes, split = self._document_notes(collection)
+        notes, split = document_notes(self._index, collection)
         encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
         queries = [query for query, text in collection.queries.items() if has_visible(text)]
@@ -150,28 +150,32 @@ class IndexSearch:
             return None
         return self._index.pooled_encoder.encode_pooled(texts, query=True)
 
-    def _document_notes(self, collection: Collection) -> tuple[list[str], bool]:
-        """Return notes on documents that only the collection, or only the index, contains; and whether any was split.
 
-        A long record is in the index as passages: ID#1, ID#2, ...
-        """
-        ids = self._index.ids()
-        passages = [id_ for id_ in ids if id_ not in collection.documents and _record(id_) in collection.documents]
-        indexed = set(ids).difference(passages).union(map(_record, passages))
-        missing = sum(id_ not in indexed for id_ in collection.documents)
-        if missing == len(collection.documents):
-            raise SerotineError(
-                f"{self._index.path}: contains no document of {collection.name}; index that collection: "
-                f"serotine index FOLDER --output {shlex.quote(str(self._index.path))}"
-            )
-        notes = []
-        if passages:
-            notes.append(f"{len(passages):,} passages of longer documents: a document ranks by its best passage")
-        if missing:
-            notes.append(f"the index lacks {missing:,} of the collection's {len(collection.documents):,} documents")
-        if others := len(indexed) - (len(collection.documents) - missing):
-            notes.append(f"the index contains {others:,} documents that are not in the collection")
-        return notes, bool(passages)
+def document_notes(index: Index, collection: Collection) -> tuple[list[str], bool]:
+    """Return notes on documents that only the collection, or only the index, contains; and whether any was split.
+
+    A long record is in the index as passages: ID#1, ID#2, ...
+
+    Raises:
+        SerotineError: the index contains none of the collection's documents.
+    """
+    ids = index.ids()
+    passages = [id_ for id_ in ids if id_ not in collection.documents and _record(id_) in collection.documents]
+    indexed = set(ids).difference(passages).union(map(_record, passages))
+    missing = sum(id_ not in indexed for id_ in collection.documents)
+    if missing == len(collection.documents):
+        raise SerotineError(
+            f"{index.path}: contains no document of {collection.name}; index that collection: "
+            f"serotine index FOLDER --output {shlex.quote(str(index.path))}"
+        )
+    notes = []
+    if passages:
+        notes.append(f"{len(passages):,} passages of longer documents: a document ranks by its best passage")
+    if missing:
+        notes.append(f"the index lacks {missing:,} of the collection's {len(collection.documents):,} documents")
+    if others := len(indexed) - (len(collection.documents) - missing):
+        notes.append(f"the index contains {others:,} documents that are not in the collection")
+    return notes, bool(passages)
 
 
 def _record(id_: str) -> str:

@@ -23,7 +23,7 @@ from serotine.index.search.options import (
     Mode,
     SearchKeywords,
     SearchOptions,
-    check_weights,
+    checked_weights,
 )
 from serotine.index.search.plan import Ranking, rank
 from serotine.index.search.retriever import Retriever
@@ -51,7 +51,7 @@ __all__ = [
     "TokenMatch",
     "View",
     "by_shard",
-    "check_weights",
+    "checked_weights",
     "choose_effort",
     "collection_number",
     "explain",

@@ -27,6 +27,8 @@ _DEFAULT_K_TOKEN = 1_000
 DEFAULT_POOLED_WEIGHTS = (1.0, 0.1)
 # More documents than an index can have; their sums and multiples fit the core's 64 bits.
 _MAX_COUNT = 2**40
+# Scores times larger ones could overflow; only their ratio orders hits.
+_MAX_WEIGHT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class SearchOptions:
 
     def _validate_fusion(self) -> None:
         if self.weights is not None:
-            check_weights(self.weights)
+            object.__setattr__(self, "weights", checked_weights(self.weights))
             if self.mode not in ("hybrid", "pooled"):
                 raise _needs_mode("weights", ("hybrid", "pooled"), self.mode)
         # Mode "late" becomes "hybrid" where the encoder does not know the query.
@@ -183,11 +185,15 @@ class SearchOptions:
             )
 
 
-def check_weights(weights: object) -> None:
-    """Raise TypeError or ValueError unless `weights` are two numbers of at least 0, not both 0."""
+def checked_weights(weights: object) -> tuple[float, float]:
+    """Return `weights` as a pair; raise TypeError or ValueError unless they are two numbers that can be weights."""
     pair = list(weights) if isinstance(weights, (list, tuple, np.ndarray)) else []
-    if len(pair) != 2 or min(_number("weights", weight) for weight in pair) < 0 or not any(pair):
+    numbers = [_number("weights", weight) for weight in pair]
+    if len(numbers) != 2 or min(numbers) < 0 or not any(numbers):
         raise invalid("weights", "two numbers of at least 0, not both 0", weights)
+    if max(numbers) > _MAX_WEIGHT:
+        raise invalid("weights", f"at most {_MAX_WEIGHT:,}", weights)
+    return numbers[0], numbers[1]
 
 
 class SearchKeywords(TypedDict, total=False):

@@ -82,7 +82,9 @@ class PooledVectors:
             offsets = np.arange(len(vectors) + 1, dtype=np.int64)
             scores: NDArray[np.float32] = maxsim.score(query[None], vectors, offsets, allow_nonfinite=True)
             if not np.isfinite(scores).all():
-                raise index_damaged(f"{segment.path}: a pooled vector is not finite")
+                record = segment.record.pooled
+                path = segment.path if record is None else segment.path.with_name(record.name)
+                raise index_damaged(f"{path}: a pooled vector is not finite")
             parts.append(scores)
         similarities = np.concatenate(parts)
         return similarities if self._order is None else similarities[self._order]

@@ -133,7 +133,8 @@ class _Process:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **group
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a path with a NUL.
             raise _not_started(kind, str(error)) from None
         self._files = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
@@ -201,11 +202,14 @@ class _Process:
             self._files.flush()
 
     def _receive(self) -> dict[str, Any] | None:
-        """Return the next message, or None where the process has ended."""
+        """Return the next message, or None where the process has ended, or writes something else."""
         line = self._answers.readline()
         if not line.endswith(b"\n"):
             return None
-        message: dict[str, Any] = json.loads(line)
+        try:
+            message: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return None
         return message
 
     def _status(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -281,16 +283,31 @@ def test_long_comments_and_strings_are_no_errors_of_syntax(suffix: str, text: st
     assert (extract.problems, extract.sections[-1].headings) == ((), ("f",))
 
 
-def test_where_no_process_starts_source_code_is_one_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_no_process_starts_source_code_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     code._PROCESSES.end_idle()
     program = tmp_path / "program.py"
     program.write_text("raise SystemExit(7)")
     monkeypatch.setattr(reading_process, "_PROGRAM", program)
-    extract = TEXT_READERS[".py"](b"def f(): pass\n", "a.py")
-    ((line, problem),) = extract.problems
-    assert line == 1
-    assert problem.startswith("the process that reads source code did not start (exit status 7); check that another")
-    assert problem.endswith("; it was read as one text")
+    message = "^a.py: the process that reads source code did not start "
+    with pytest.raises(InputFileError, match=rf"{message}\(exit status 7\); "):
+        TEXT_READERS[".py"](b"def f(): pass\n", "a.py")
+    # It writes what is no JSON, and waits.
+    program.write_text("import time; print('hello', flush=True); time.sleep(60)")
+    with pytest.raises(InputFileError, match=rf"{message}\(no answer\); "):
+        TEXT_READERS[".py"](b"def f(): pass\n", "a.py")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_a_process_that_something_else_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = b"def f(): pass\ndef g(): pass\n"
+    expected = TEXT_READERS[".py"](source, "a.py")
+    (process,) = code._PROCESSES._idle
+    monkeypatch.setattr(process, "has_ended", lambda: False)
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.wait()
+    assert TEXT_READERS[".py"](source, "a.py") == expected
+    assert len(expected.sections) == 2
+    assert not expected.problems
 
 
 def test_without_an_executable_of_python_source_code_is_parsed_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report
+from serotine.cli.output import Interrupted, json_option, plural, report, warn
 
 _FORMATS = {"parquet": "a Parquet file", "lancedb": "a LanceDB database", "qdrant": "a Qdrant Edge shard"}
 
@@ -42,6 +42,8 @@ def export(index: Path, target: Path, format_: str, json_file: str | None) -> No
             raise Interrupted(f"interrupted; {target} was not written") from None
         nbits = opened.stats().nbits
     seconds = time.monotonic() - started
+    if exported.left_out:
+        warn(f"{target}: has no {exported.left_out}; the index stores them")
     vectors = f"vectors rebuilt from {nbits}-bit codes" if exported.rebuilt else "stored float16 vectors"
     report(
         f"{target}: {_FORMATS[format_]} of {plural(exported.documents, 'document')}, "

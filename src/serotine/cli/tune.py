@@ -87,6 +87,8 @@ def _fit_weights(path: Path, name: str, split: str | None, json_file: str | None
             fitted = fit_pooled_weights(opened, sources[0].load(), show_progress=True)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {path} is as it was") from None
+    for note in fitted.notes:
+        warn(f"{path}: {note}")
     by_weight = [{"weight": weight, "value": value} for weight, value in fitted.by_weight.items()]
     report(
         f"{path}: {fitted.statement}",

@@ -36,6 +36,7 @@ class FittedWeights:
         without: its value by MaxSim alone.
         by_weight: its value by the weight of the pooled vectors.
         queries: number of judged queries.
+        notes: where the index and the collection have different documents: then the weights may not suit the index.
     """
 
     weights: tuple[float, float]
@@ -44,6 +45,7 @@ class FittedWeights:
     without: float
     by_weight: dict[float, float]
     queries: int
+    notes: tuple[str, ...] = ()
 
     @property
     def statement(self) -> str:
@@ -96,7 +98,7 @@ def fit_pooled_weights(
     judged = [query for query, text in collection.queries.items() if has_visible(text) and collection.qrels.get(query)]
     if not judged:
         raise ValueError(f"collection: {collection.name} has no judged queries; pass a split that has")
-    _, is_cut = document_notes(index, collection)
+    notes, is_cut = document_notes(index, collection)
     rule = identical_ids.default_rule(collection.benchmark)
     drop = identical_ids.drops_identical(rule, collection.name)
     depth = (validate_metrics([metric])[metric] or _DEPTH) + drop
@@ -126,7 +128,7 @@ def fit_pooled_weights(
     best = max(tried, key=lambda weight: (values[weight], -weight))
     if record:
         index.set_pooled_weights(1.0, best)
-    return FittedWeights((1.0, best), metric, values[best], values[0.0], values, len(judged))
+    return FittedWeights((1.0, best), metric, values[best], values[0.0], values, len(judged), tuple(notes))
 
 
 def _checked(weight: float) -> float:

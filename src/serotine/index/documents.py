@@ -292,7 +292,8 @@ def _check_pooled(pooled: object, settings: PooledSettings | None, *, has_texts:
     elif pooled is None and not (has_texts and settings.encoder is not None):
         why = "and no texts to encode were given" if settings.encoder is not None else "which callers give"
         by_http = "send texts" if settings.encoder is not None else "add to it from Python"
-        fix = worded(f"pass an array of shape (documents, {settings.dim})", http=by_http)
+        # `Client`, whose messages are these too, sends no pooled vectors.
+        fix = worded(f"pass an array of shape (documents, {settings.dim}) to Index.add", http=by_http)
         raise ValueError(f"pooled: needed, because this index stores pooled vectors, {why}; {fix}")
 
 

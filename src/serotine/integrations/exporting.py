@@ -25,11 +25,13 @@ class ExportReport:
         documents: number of documents written.
         tokens: number of token vectors of all documents.
         rebuilt: whether vectors were rebuilt from residual codes, because the index does not keep its float16 vectors.
+        left_out: what the index stores and the export does not have: "pooled vectors", or "".
     """
 
     documents: int
     tokens: int
     rebuilt: bool
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Export:
     def report(self) -> ExportReport:
         """Return what was yielded."""
         stats = self._index.stats()
-        return ExportReport(self._documents, self._tokens, not stats.keep_vectors and stats.coded_tokens > 0)
+        left_out = "" if stats.pooled is None else "pooled vectors"
+        return ExportReport(self._documents, self._tokens, not stats.keep_vectors and stats.coded_tokens > 0, left_out)
 
 
 def validate_target(target: str | Path) -> Path:

@@ -271,9 +271,11 @@ class PooledSearch:
         if late is not None and late.exact and has_vectors:
             statement = (
                 f"Exact: {rescored:,} of {self._vectors.numbers.size:,} documents were scored by MaxSim over their "
-                f"float16 vectors; with their pooled vectors, no bound of the other {rest:,} reaches the last hit's "
-                "score."
+                "float16 vectors"
             )
+            if rest:
+                statement += f"; with their pooled vectors, no bound of the other {rest:,} reaches the last hit's score"
+            statement += "."
             return Certificate(True, kth, candidates.bound, rescored, 0, statement)
         statement = f"Not proved: vectors are not stored, so that MaxSim is estimated. {proof_advice()}"
         return Certificate(False, kth, candidates.bound, rescored, rest, statement)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from serotine.errors import MissingExtraError
+from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.readers import definitions
@@ -42,7 +42,7 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
     """Return the text of a source file, one section for each definition and for what is between them.
 
     Raises:
-        InputFileError: it is not text, or tree-sitter is not installed.
+        InputFileError: it is not text, tree-sitter is not installed, or its process does not start.
     """
     text, encoding = decode(data, name)
     if name.lower().removesuffix(".gz").endswith(".h") and _CPP_HEADER.search(text):
@@ -57,6 +57,9 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
         starts += _definition_starts(source, grammar)
     except _NotParsedError as error:
         problems.append((1, str(error)))
+    except StartError as error:
+        # Another time it is parsed: as one text it would be stored for good.
+        raise InputFileError(f"{name}: {error}") from None
     lines = [0, *(match.end() for match in _LINE_END.finditer(text) if match.end() < len(text))]
     return Extract(
         text,
@@ -75,11 +78,15 @@ class _NotParsedError(Exception):
 def _definition_starts(source: bytes, grammar: Grammar) -> list[tuple[int, tuple[str, ...]]]:
     """Return where definitions begin, in bytes, with their names; and what follows them, with the names around it."""
     try:
-        (message,) = _messages(source, grammar)
+        try:
+            (message,) = _messages(source, grammar)
+        except EndedError as error:
+            if error.is_of_file:
+                raise
+            # Something else has ended the process, such as the system for want of memory.
+            (message,) = _messages(source, grammar)
     except EndedError:
         raise _NotParsedError(f"too many errors of syntax to find definitions; {_ONE_TEXT}") from None
-    except StartError as error:
-        raise _NotParsedError(f"{error}; {_ONE_TEXT}") from None
     if "problem" in message:
         raise _NotParsedError(f"{message['problem']}; {_ONE_TEXT}")
     return [(start, tuple(path)) for start, path in message["starts"]]

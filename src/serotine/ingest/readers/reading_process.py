@@ -22,6 +22,8 @@ _CLOCK = 4.0
 _SECONDS_TO_START = 60.0
 # Processes of one kind that wait for the next file; more run only while as many threads read.
 _MAX_IDLE = 2
+# How a process ends that is beyond its limits of time or memory, or crashes.
+_OF_FILE = ("SIGXCPU", "SIGSEGV", "SIGABRT", "SIGBUS", "exit status 1")
 _PROGRAM = Path(reading_program.__file__)
 
 
@@ -47,6 +49,11 @@ class EndedError(Exception):
         super().__init__(status)
         self.status = status
         self.is_late = is_late
+
+    @property
+    def is_of_file(self) -> bool:
+        """Whether it ended because of what it read: beyond a limit, or by a crash."""
+        return self.status in _OF_FILE
 
 
 class ReadingProcesses:

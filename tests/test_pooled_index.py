@@ -175,7 +175,7 @@ def test_texts_without_words_have_zeros(tmp_path: Path) -> None:
     with Index.create(tmp_path / "y", encoder=DenseEncoder()) as index:
         with pytest.raises(ValueError, match="pooled: this index stores no pooled vectors"):
             index.add(["a"], ["bat"], pooled=np.ones((1, 32)))
-        with pytest.raises(ValueError, match="stores no pooled vectors to weigh"):
+        with pytest.raises(ValueError, match="stores no pooled vectors; create the index with them"):
             index.set_pooled_weights(1, 0.1)
 
 

@@ -32,7 +32,7 @@ from serotine.cli.ingestion import (
     plan_files,
 )
 from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size, warn
-from serotine.cli.pooled_model import check_recorded, load_pooled, pooled_option
+from serotine.cli.pooled_model import check_recorded, load_pooled, pooled_option, warn_about_lost_pooled
 from serotine.errors import EncoderError, IndexExistsError, SerotineError
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ def index(
     if vacant:
         result = source.create(output)
     elif overwrite:
+        if pooled is None:
+            warn_about_lost_pooled(output)
         settings = (__version__, encoder, encoder_settings, chunking, file_options, options, pooled)
         result = _replace(output, source, repr((list(map(os.path.realpath, sources)), *settings)))
     else:

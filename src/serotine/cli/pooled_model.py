@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from serotine.cli.encoder_options import load_encoder
+from serotine.cli.output import warn
+from serotine.errors import SerotineError
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
@@ -24,8 +27,8 @@ def pooled_option(command: Command) -> Command:
         "--pooled",
         metavar="MODEL",
         help="Store one vector of each passage too, for --mode pooled of a search: of a dense model, a hub id or a "
-        f"folder; or {ENCODER_ITSELF!r} for the encoder's own, if it is dense.  [default: as before in this index, or "
-        "none]",
+        f"folder; or {ENCODER_ITSELF!r} for the encoder's own, if it is dense.  [default: as before in this index, "
+        "unless it is overwritten, or none]",
     )(command)
 
 
@@ -71,6 +74,16 @@ def check_recorded(name: str | None, path: Path, settings: dict[str, Any]) -> En
             context,
         )
     return None
+
+
+def warn_about_lost_pooled(path: Path) -> None:
+    """Warn that a new index without pooled vectors replaces one with them."""
+    from serotine.index import read_settings
+
+    with suppress(SerotineError):
+        recorded = read_settings(path).pooled
+        if recorded is not None and recorded.encoder is not None:
+            warn(f"{path}: the new index has no pooled vectors; --pooled {recorded.encoder} stores them again")
 
 
 def _load_dense(name: str, settings: dict[str, Any]) -> Encoder:

@@ -66,7 +66,7 @@ def fit_pooled_weights(
 ) -> FittedWeights:
     """Choose the weight of an index's pooled vectors that ranks best, and record it for searches without weights.
 
-    Each weight is a search of every query, as others search. The least of the best weights is chosen; 0, the index as
+    Every query is searched with every weight. The least of the best weights is chosen; 0, the index as
     it is without pooled vectors, is always among them.
 
     Args:

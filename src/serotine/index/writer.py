@@ -273,7 +273,7 @@ class Writer:
         with store.changes:
             store.require_writer()
             if store.settings.pooled is None:
-                raise ValueError(f"{store.folder}: stores no pooled vectors to weigh; create the index with them")
+                raise ValueError(f"{store.folder}: stores no pooled vectors; create the index with them")
             weights = checked_weights((late, pooled))
             with store.transaction() as transaction:
                 transaction.set_pooled_weights(*weights)

@@ -89,7 +89,10 @@ def _definition_starts(source: bytes, grammar: Grammar) -> list[tuple[int, tuple
         raise _NotParsedError(f"too many errors of syntax to find definitions; {_ONE_TEXT}") from None
     if "problem" in message:
         raise _NotParsedError(f"{message['problem']}; {_ONE_TEXT}")
-    return [(start, tuple(path)) for start, path in message["starts"]]
+    paths: list[tuple[str, ...]] = [()]
+    for outer, name in message["paths"]:
+        paths.append((*paths[outer], name))
+    return [(start, paths[number]) for start, number in message["starts"]]
 
 
 def _messages(source: bytes, grammar: Grammar) -> Iterator[dict[str, Any]]:

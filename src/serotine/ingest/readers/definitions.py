@@ -58,7 +58,10 @@ def prepare() -> None:
 def read(
     data: bytes, module: str, function: str, scopes: list[str], definitions: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield {"starts": [[offset in bytes, [names]], ...]}: where definitions begin, and what follows them.
+    """Yield {"paths": [[number of the outer path, name], ...], "starts": [[offset in bytes, number of a path], ...]}.
+
+    `starts` are where definitions begin, and what follows them. Path 0 is that of no definition; the others are
+    numbered from 1, each after its outer one: a name is sent once, however many definitions it contains.
 
     Args:
         data: the source.
@@ -69,7 +72,16 @@ def read(
     """
     root = _parser(module, function).parse(data).root_node
     grammar = _Grammar(frozenset(scopes), frozenset(definitions))
-    yield {"starts": [[start, list(path)] for start, path in _starts(root, data, grammar)]}
+    numbers: dict[tuple[str, ...], int] = {(): 0}
+    paths: list[tuple[int, str]] = []
+    starts = []
+    for start, path in _starts(root, data, grammar):
+        for length in range(1, len(path) + 1):
+            if path[:length] not in numbers:
+                numbers[path[:length]] = len(numbers)
+                paths.append((numbers[path[: length - 1]], path[length - 1]))
+        starts.append((start, numbers[path]))
+    yield {"paths": paths, "starts": starts}
 
 
 @cache
@@ -136,7 +148,7 @@ def _definition(node: Node, grammar: _Grammar) -> Node | None:
 def _name(node: Node) -> str:
     """Return the name of a definition, with the receiver of a method of Go; "" if it has none."""
     if node.type == "impl_item":
-        # Generic arguments are no part of the name.
+        # Generic arguments are not part of the name.
         kind = node.child_by_field_name("type")
         kind = kind.child_by_field_name("type") or kind if kind is not None else None
         return _text(kind)

@@ -132,7 +132,7 @@ class _Process:
         # As this interpreter was started; what it imports from is sent along. Without `site`, which takes time.
         flags = ["-I"] if sys.flags.isolated else ["-E"] if sys.flags.ignore_environment else []
         command = [sys.executable, *flags, "-P", "-S", str(_PROGRAM), str(module), *map(str, sys.path)]
-        # Out of reach of the terminal's Ctrl-C: this process decides.
+        # In a session of its own, so that the terminal's Ctrl-C does not reach it.
         group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -188,7 +188,7 @@ class _Process:
 
     @contextmanager
     def _deadline(self, seconds: float) -> Iterator[None]:
-        """End the process where the block takes longer."""
+        """Kill the process if the block takes longer."""
         timer = threading.Timer(seconds, self._expire)
         timer.daemon = True
         timer.start()
@@ -220,7 +220,7 @@ class _Process:
         return message
 
     def _status(self) -> str:
-        """Return how the process ended, or is ended now."""
+        """Return how the process ended."""
         try:
             # It closes its answers a moment before it is gone.
             code = self._process.wait(1)

@@ -36,8 +36,6 @@ TAKING_PERIODS = 9
 MAX_UNSENT_BYTES = 256 << 20
 # Bytes of requests that are in memory, in one process: beyond it, the slowest of those that still arrive is refused.
 MAX_BODY_BYTES = 512 << 20
-# A smaller body is not refused for that. One that waits behind another request's response is not read to this size.
-_LARGE_BODY_BYTES = 1 << 19
 # Of responses, and of requests, between two looks at how much there is of them.
 _LOOK_BYTES = 16 << 20
 # No client is the slowest before.
@@ -178,9 +176,10 @@ class PatientProtocol(_Protocol):
         while len(cls._bodies) > 1 and sum(cls._bodies.values()) > MAX_BODY_BYTES:
             arriving = [
                 other
-                for other, size in cls._bodies.items()
-                if size >= _LARGE_BODY_BYTES
-                and other.cycle is not other._received
+                for other in cls._bodies
+                if other.cycle is not other._received
+                # One that waits behind another request's response.
+                and not getattr(other, "pipeline", None)
                 and other.loop.time() - other._counted_since >= _MIN_SECONDS
             ]
             if not arriving:

@@ -74,7 +74,7 @@ class NewDocument(RequestBody):
 class AddRequest(RequestBody):
     """Documents to add: all of them, or none if any is invalid."""
 
-    documents: Items[NewDocument] = Field(min_length=1)
+    documents: Items[NewDocument] = Field(min_length=1, max_length=MAX_IDS)
     upsert: bool = Field(False, description="Replace documents whose ids exist.")
     skip_known: bool = Field(False, description="Skip documents whose ids exist.")
     long_texts: LongTexts = Field("warn", description="What to do with texts that are longer than the encoder reads.")
@@ -100,7 +100,7 @@ class DocumentResponse(ResponseBody):
 class DeleteRequest(RequestBody):
     """Documents to delete: by id, all of them or none if any does not exist; or those that pass a filter."""
 
-    ids: Items[str] | None = Field(None, min_length=1, examples=[["d1", "d2"]])
+    ids: Items[str] | None = Field(None, min_length=1, max_length=MAX_IDS, examples=[["d1", "d2"]])
     where: Where = None
 
     @model_validator(mode="after")
@@ -127,7 +127,7 @@ class MetadataChange(RequestBody):
 class UpdateMetadataRequest(RequestBody):
     """Documents whose metadata to change: all of them, or none if any does not exist."""
 
-    documents: Items[MetadataChange] = Field(min_length=1)
+    documents: Items[MetadataChange] = Field(min_length=1, max_length=MAX_IDS)
     replace: bool = Field(False, description="Drop the fields that are not given, and store null as it is.")
 
 

@@ -93,7 +93,7 @@ def test_bad_input(tmp_path: Path) -> None:
         fit_pooled_weights(reader, collection(0), weights=[])
     with Index.create(tmp_path / "z", encoder=WordEncoder()) as index:
         index.add(["d0"], ["bat"])
-        with pytest.raises(EncoderError, match="stores no pooled vectors; create the index with pooled="):
+        with pytest.raises(EncoderError, match="stores no pooled vectors; create the index with them"):
             fit_pooled_weights(index, collection(0))
     with Index.create(tmp_path / "y", dim=2, pooled=2) as index:
         index.add(["d0"], vectors=[np.eye(2)], pooled=np.ones((1, 2)))

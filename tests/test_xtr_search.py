@@ -226,7 +226,7 @@ def test_the_command_line(shell: Shell) -> None:
     assert [hit["score"] for hit in both["hits"]] == pytest.approx([1 / 61, 1 / 61, 1 / 62]), "by ranks"
     for options, message in (
         (["--mode", "xtr", "--k-token", 5], "--k-token: must be at least -k (10), got 5; raise it"),
-        (["--mode", "xtr", "--exact"], "--exact: needs --mode late, got --mode xtr"),
+        (["--mode", "xtr", "--exact"], "--exact: needs --mode late or pooled, got --mode xtr"),
         (["--mode", "xtr", "--recall", 0.9], "--recall: needs --mode late or hybrid or pooled, got --mode xtr"),
         (["--k-token", 50], "--k-token: needs --mode xtr, got --mode late"),
     ):

@@ -89,7 +89,7 @@ def _describe(path: Path, stats: IndexStats, chunking: Chunking | None, others: 
 
 
 def _pooled(pooled: PooledStats) -> str:
-    whose = "given with the documents and the queries" if pooled.encoder is None else f"of {pooled.encoder}"
+    whose = "supplied by the caller" if pooled.encoder is None else f"of {pooled.encoder}"
     late, other = pooled.weights
     chosen = "fitted" if pooled.fitted else "the default; `serotine tune --pooled-weights` fits them"
     return (

@@ -352,7 +352,7 @@ def ignored_line(ignored: Ignored) -> str:
 def dry_run(
     ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_file: str | None, *, pooled: str | None
 ) -> None:
-    """Report what an update would do and cost; without the time of another model, of pooled vectors."""
+    """Report what an update would do and cost, except the time of another model for pooled vectors."""
     with progress_bar(plan.bytes_to_store, "Counting tokens", enabled=True, unit="bytes") as bar:
         cost = ingest.estimate(index, on_bytes=bar.reach)
     minutes = cost.seconds / 60

@@ -26,13 +26,13 @@ _TESTED = "test"
     "--pooled-weights",
     "collection",
     metavar="FOLDER",
-    help="Instead, fit the weights of --mode pooled on judged queries and record them: a collection as `serotine eval` "
-    "takes it, which INDEX is of.",
+    help="Instead, fit the weights of --mode pooled on judged queries and record them: the collection that INDEX was "
+    "built from, as `serotine eval` takes it.",
 )
 @click.option(
     "--split",
     metavar="NAME",
-    help="With --pooled-weights, the split of the judgements, none that is tested.  [default: dev]",
+    help="With --pooled-weights, the split of the judgements; not the one you test on.  [default: dev]",
 )
 @json_option
 def tune(index: Path, queries: Path | None, collection: str | None, split: str | None, json_file: str | None) -> None:
@@ -40,7 +40,7 @@ def tune(index: Path, queries: Path | None, collection: str | None, split: str |
 
     Housekeeping does so by itself where it takes little of the time of building. Searches continue meanwhile.
 
-    With --pooled-weights nothing of that is measured.
+    With --pooled-weights, recall is not measured.
     """
     from serotine.index import Index
 

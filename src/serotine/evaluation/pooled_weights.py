@@ -37,6 +37,10 @@ class FittedWeights:
         by_weight: its value by the weight of the pooled vectors.
         queries: number of judged queries.
         notes: where the index and the collection have different documents: then the weights may not suit the index.
+
+    >>> from serotine.evaluation import FittedWeights
+    >>> FittedWeights((1.0, 0.5), "nDCG@10", 0.42, 0.4, {0.0: 0.4, 0.5: 0.42}, 225).statement
+    'Weights (1, 0.5) of 2 pairs: nDCG@10 0.4200, 0.4000 by MaxSim alone; 225 queries.'
     """
 
     weights: tuple[float, float]

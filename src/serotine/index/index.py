@@ -49,7 +49,6 @@ class Index(IndexChanges):
 
     >>> import tempfile
     >>> import numpy as np
-    from numpy.typing import NDArray
     >>> from serotine import Index
     >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
     ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2), np.full((1, 2), 0.5)])

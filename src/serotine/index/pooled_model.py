@@ -122,7 +122,7 @@ class PooledModel:
     def _loaded(self) -> PooledEncoder:
         pooled, settings = self._settings.pooled, self._settings
         if pooled is None:
-            raise EncoderError(f"{self._folder}: stores no pooled vectors; create the index with pooled=")
+            raise EncoderError(f"{self._folder}: stores no pooled vectors; create the index with them")
         if pooled.encoder is None:
             raise EncoderError(f"{self._folder}: has no model of pooled vectors: callers give them")
         same = (settings.encoder, settings.fingerprint) == (pooled.encoder, pooled.fingerprint)

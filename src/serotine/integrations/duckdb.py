@@ -101,7 +101,7 @@ def register(
         Which of the two `maxsim` calls.
 
     Raises:
-        TypeError: `con` is no connection of DuckDB.
+        TypeError: `con` is not a DuckDB connection.
         ValueError: `dim` is not the encoder's, `dtype` is unknown, or a required extension cannot be loaded.
 
     >>> import duckdb

@@ -60,7 +60,7 @@ def register(
         dtype: what blobs hold: "float16", "int8" or "float32".
 
     Raises:
-        TypeError: `con` is no connection, or neither `encoder` nor `dim` is given.
+        TypeError: `con` is not a connection, or neither `encoder` nor `dim` is given.
         ValueError: `dim` is not the encoder's, or `dtype` is unknown.
 
     >>> import sqlite3
@@ -122,7 +122,7 @@ def maxsim_topk(
         The other columns of each row, and its score.
 
     Raises:
-        TypeError: `con` is no connection, `query` no real numbers, or a value of the last column no blob.
+        TypeError: `con` is not a connection, `query` is not real numbers, or a value of the last column is not a blob.
         ValueError: a blob is no whole number of tokens or is not finite; a wrong query or k.
         SerotineError: the SELECT has no columns.
 

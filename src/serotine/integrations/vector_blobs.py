@@ -126,7 +126,7 @@ def pack_vectors(vectors: Floats, dtype: BlobDtype = "float16") -> bytes:
         dtype: "float16", the default; "int8", half of that, with a scale for every token; or "float32".
 
     Raises:
-        TypeError: no real numbers.
+        TypeError: not real numbers.
         ValueError: another shape or dtype; tokens of several dimensions; a value that is not finite, or beyond `dtype`.
 
     >>> import numpy as np
@@ -147,7 +147,7 @@ def unpack_vectors(blob: bytes, dim: int, dtype: BlobDtype = "float16") -> NDArr
         dtype: what it holds.
 
     Raises:
-        TypeError: `blob` is no bytes, or `dim` no int.
+        TypeError: `blob` is not bytes, or `dim` is not an int.
         ValueError: the blob is no whole number of tokens.
 
     >>> import numpy as np
@@ -173,7 +173,7 @@ def token_floats(value: object, name: str, dtype: type[np.floating[Any]] = np.fl
         dtype: np.float16 or np.float32.
 
     Raises:
-        TypeError: no real numbers.
+        TypeError: not real numbers.
         ValueError: another shape; tokens of several dimensions; a value that is not finite, or beyond the dtype.
     """
     expected = "floats of shape (tokens, dim)"

@@ -77,7 +77,7 @@ class Retriever:
         """Return the hits, or None where a writer has changed the index meanwhile.
 
         `lenient`: return None only where a hit's document has been removed; documents that have left the filter
-        meanwhile are no hits.
+        meanwhile are not hits.
         """
         view = self._documents.view(options, lenient=lenient)
         started = time.perf_counter()

@@ -100,7 +100,7 @@ class DocumentResponse(ResponseBody):
 class DeleteRequest(RequestBody):
     """Documents to delete: by id, all of them or none if any does not exist; or those that pass a filter."""
 
-    ids: Items[str] | None = Field(None, min_length=1, max_length=MAX_IDS, examples=[["d1", "d2"]])
+    ids: Items[str] | None = Field(None, min_length=1, examples=[["d1", "d2"]])
     where: Where = None
 
     @model_validator(mode="after")

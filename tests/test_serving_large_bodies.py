@@ -109,3 +109,16 @@ def refusal(tmp_path: Path, path: str, body: str | bytes) -> str:
     assert time.monotonic() - started < 10
     assert response.status_code in (400, 422)
     return str(response.json()["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("search", "[1]", "body: must be an object, got [1]"),
+        ("search", '{"query":"a","where":3}', "where: must be an object, got 3"),
+        ("documents", '{"documents":[{"id":"a"},1]}', "documents.1: must be an object, got 1"),
+        ("documents", '{"documents":[{"id":"a","metadata":[]}]}', "documents.0.metadata: must be an object, got []"),
+    ],
+)
+def test_what_is_no_object_is_named_in_the_words_of_json(tmp_path: Path, path: str, body: str, message: str) -> None:
+    assert refusal(tmp_path, path, body) == message

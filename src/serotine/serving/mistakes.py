@@ -16,6 +16,8 @@ _BOUNDS = {
     "max_length": "at most",
 }
 _LENGTHS = ("min_length", "max_length")
+# Errors whose words name classes of Python.
+_OBJECTS = ("dataclass_type", "dict_type", "mapping_type", "model_attributes_type", "model_type")
 
 
 def mistake_message(field: str, mistake: Mapping[str, Any]) -> str:
@@ -28,6 +30,8 @@ def mistake_message(field: str, mistake: Mapping[str, Any]) -> str:
     message = str(mistake["msg"])
     if mistake["type"] == "missing":
         return f"{field}: is required"
+    if mistake["type"] in _OBJECTS:
+        return f"{field}: must be an object, got {shown(mistake.get('input'))}"
     if mistake["type"] == "value_error":
         # Raised by the library, whose words are its own.
         words = message.removeprefix("Value error, ")

@@ -27,6 +27,8 @@ UPLOAD_SUFFIX = "/files"
 """Suffix of the paths that take files, as a form; every other body is JSON."""
 _RETRY_SECONDS = 1
 _RETRYABLE = (429, 503)
+# Classes that a place in a body names where a list has strings or objects.
+_ALTERNATIVES = ("Query", "TextObject")
 # Mistakes of one request that are shown: as many as fit on a line.
 _MAX_SHOWN = 3
 
@@ -113,7 +115,7 @@ def _mistake_message(request: Request, mistake: Mapping[str, Any]) -> str:
     is_unknown = mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument")
     *outer, last = mistake["loc"]
     # In a union the place has the alternatives too, some with the names of functions. An unknown key has any name.
-    place = [key for key in outer if key != "body" and "[" not in str(key)]
+    place = [key for key in outer if key not in ("body", *_ALTERNATIVES) and "[" not in str(key)]
     if is_unknown or (last != "body" and "[" not in str(last)):
         place.append(last)
     field = ".".join(map(str, place))

@@ -111,13 +111,16 @@ def test_options_of_other_modes_are_refused(pooled: Shell, options: list[object]
 def test_an_index_without_pooled_vectors_says_how_to_get_them(dense: Shell) -> None:
     dense("index", "corpus.jsonl", "-o", "plain.serotine", "--encoder", "fake")
     message = dense.fails("search", "plain.serotine", "bats", "--mode", "pooled", status=2)
-    assert "this index stores none; index with --pooled" in message
+    assert "plain.serotine stores none; index with --pooled, or choose another --mode" in message
     again = dense.fails("index", "corpus.jsonl", "-o", "plain.serotine", "--pooled", "dense-model", status=2)
     assert "--pooled dense-model: the index was created without pooled vectors; leave the option out" in again
     dense(
         "index", "corpus.jsonl", "-o", "plain.serotine", "--encoder", "fake", "--pooled", "dense-model", "--overwrite"
     )
     assert dense.json("info", "plain.serotine")["pooled"]["encoder"] == "dense-model"
+    dense("index", "corpus.jsonl", "-o", "plain.serotine", "--encoder", "fake", "--overwrite")
+    assert "the new index has no pooled vectors; --pooled dense-model stores them again" in dense.err
+    assert dense.json("info", "plain.serotine")["pooled"] is None
 
 
 def test_a_run_again_keeps_the_model(pooled: Shell, tmp_path: Path) -> None:

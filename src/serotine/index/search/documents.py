@@ -118,8 +118,12 @@ class StoredDocuments:
             ValueError: the mode is "pooled", and the index stores no pooled vectors.
         """
         if options.mode == "pooled" and self.store.settings.pooled is None:
-            fix = worded("create it with pooled=", http="it was created without", command="index with --pooled")
-            raise ValueError(f"mode: pooled needs pooled vectors, and this index stores none; {fix}")
+            fix = worded(
+                "create it with pooled=, or choose another mode",
+                http="choose another mode",
+                command="index with --pooled, or choose another --mode",
+            )
+            raise ValueError(f"mode: pooled needs pooled vectors, and {self.place} stores none; {fix}")
         return StoredView(self.store, options, lenient=lenient)
 
     def unknown_scripts(self, ids: Sequence[str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def collection(paths: list[Path], shards: int = SHARDS) -> reading.Collection:
-    return reading.read_collection(LocalPipelines(), paths, shards, show_progress=False)
+    return reading.read_collection(LocalPipelines(), reading.list_sources(paths), shards, show_progress=False)
 
 
 def target(url: Path, wanted: set[int], name: str = "key") -> reading.Target:
@@ -131,6 +131,28 @@ def test_a_source_of_bad_rows_only_is_refused_with_the_first(folder: Path, tmp_p
     bad.write_text('{"_id": "x", "text": ""}\n{\n')
     with pytest.raises(InputFileError, match=r"1: 'text' is empty.* \(and 1 more: bad\.jsonl has no valid row\)$"):
         collection([folder, bad])
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_files_without_a_document_are_skipped_and_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", block_bytes)
+    (folder / "empty.txt").write_text("")
+    (folder / "broken.csv").write_bytes(b"\x7fELF\0\0\1")
+    before = collection([folder])
+    assert sum(share.documents for share in before.shares) == 42
+    assert sorted(skipped.message for skipped in before.skipped) == [
+        f"{folder}/broken.csv: not a text file: contains NUL bytes; convert it to text first",
+        f"{folder}/empty.txt: contains no documents; check that it is the right file",
+    ]
+    shares = reading.write_documents(LocalPipelines(), before, target(tmp_path / "url", {0}), show_progress=False)
+    assert [share.documents for share in shares] == [share.documents for share in before.shares]
+    (folder / "twice.jsonl").write_text('{"_id": "d3", "text": "b"}\n')
+    with pytest.raises(InputFileError, match=r"twice\.jsonl:1: duplicate id 'd3'; ids must be unique"):
+        collection([folder])
+    with pytest.raises(InputFileError, match=r"broken\.csv: not a text file"):
+        collection([folder / "rows.jsonl", folder / "broken.csv"])
 
 
 def test_files_that_change_between_the_two_readings_are_refused(folder: Path, tmp_path: Path) -> None:

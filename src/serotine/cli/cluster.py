@@ -11,7 +11,15 @@ import click
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES, warning_lines
 from serotine.cli.index_options import IndexOptions, index_options
-from serotine.cli.ingestion import ignored_line, row_count, unread_counts, warn_row_count, warn_rows, warn_unlisted
+from serotine.cli.ingestion import (
+    ignored_line,
+    row_count,
+    unread_counts,
+    warn_row_count,
+    warn_rows,
+    warn_skipped,
+    warn_unlisted,
+)
 from serotine.cli.output import json_option, plural, report, warn
 from serotine.cli.serve import serve, start_timeout_option
 
@@ -62,20 +70,23 @@ def build(
             show_progress=True,
             **options.arguments(),
         )
+    warn_skipped(done.skipped, set())
     warn_rows(done.skipped_rows.first)
     warn_row_count(done.skipped_rows)
     for row in done.problems.first:
         warn(row.message)
     warn_unlisted(done.problems)
     counts = f"{plural(done.documents, 'document')} in {plural(done.shards, 'shard')}, {len(done.built):,} built now"
+    files = f"; {plural(len(done.skipped), 'file')} skipped" if done.skipped else ""
     result = {
         **asdict(done),
         "ignored": done.ignored.to_json(),
         "problems": done.problems.to_json(),
         "skipped_rows": done.skipped_rows.to_json(),
+        "skipped": [skipped.to_json() for skipped in done.skipped],
     }
     report(
-        f"{counts}{row_count(done.skipped_rows)}{unread_counts(done.unread)}.{ignored_line(done.ignored)}",
+        f"{counts}{files}{row_count(done.skipped_rows)}{unread_counts(done.unread)}.{ignored_line(done.ignored)}",
         result,
         json_file,
     )

@@ -157,12 +157,12 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
     if plan.skipped and not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
             raise InputFileError(plan.skipped[0].message)
-        _warn_skipped(plan.skipped, reported)
+        warn_skipped(plan.skipped, reported)
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
     # Ids that are taken come first: the files are valid, and one option reads them.
     rows = [row for row in plan.skipped_rows.first if row not in reported]
     warn_rows(row for row in rows if row.collisions)
-    _warn_skipped(plan.skipped, reported)
+    warn_skipped(plan.skipped, reported)
     warn_rows(row for row in rows if not row.collisions)
     if rows:
         warn_row_count(plan.skipped_rows, "; --strict rejects such files")
@@ -230,7 +230,7 @@ def apply_plan(
                 index,
                 on_progress=count,
                 on_bytes=bar.reach,
-                on_skip=lambda skipped: _warn_skipped([skipped], reported),
+                on_skip=lambda skipped: warn_skipped([skipped], reported),
                 show_progress=True,
             )
     except KeyboardInterrupt:
@@ -423,7 +423,8 @@ def warn_row_count(rows: SkippedRows, fix: str = "") -> None:
         warn(f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{others}{fix}")
 
 
-def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:
+def warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:
+    """Warn about files that are not indexed, the first ten and a count; leave out, and add to, `reported`."""
     from serotine.ingest import MAX_NAMED, file_type
 
     new = [skipped for skipped in files if skipped not in reported]

@@ -31,6 +31,7 @@ from serotine.distributed.reading import (
     Collection,
     Share,
     Target,
+    list_sources,
     read_collection,
     read_documents,
     remove_documents,
@@ -39,7 +40,7 @@ from serotine.distributed.reading import (
 from serotine.distributed.snapshot_cache import shard_folder
 from serotine.errors import RepositoryError, SerotineWarning, invalid, wrong_type
 from serotine.index import Index, MissingObjectError, Objects, Settings, check_filterable, objects_at, read_settings
-from serotine.ingest import Ignored, SkippedRows, batched
+from serotine.ingest import Ignored, Skipped, SkippedRows, batched
 from serotine.issued_warnings import by_kind, collected_warnings, issue_warning
 from serotine.progress import progress_bar
 
@@ -63,6 +64,7 @@ class BuildReport:
         unread: how many images, attachments and the like of the files are not read, by kind.
         problems: lines that may not be read as they were meant, such as encodings that are guesses.
         skipped_rows: bad rows, which are not indexed, while the rest of their files is.
+        skipped: files that are not indexed: broken ones, and those without text.
     """
 
     documents: int
@@ -74,6 +76,7 @@ class BuildReport:
     unread: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def build(
         show_progress: show a progress bar on standard error.
 
     Raises:
-        InputFileError: a file is broken, a source has no valid row, or two documents have one id; nothing is built.
+        InputFileError: a source has no documents, two documents have one id, or a file breaks off; nothing is built.
         RepositoryError: the URL cannot be written, or has an index that was changed after it was built.
         SerotineError: Ray is not installed, the cluster has no room in time, or a shard was lost too often.
         ValueError, TypeError: names the argument.
@@ -183,6 +186,7 @@ def build(
     given = {name: value for name, value in options.items() if value is not None}
     _refuse_changed(url, storage_options)
     loaded = Encoder(encoder)
+    listed = list_sources(paths)
     ray = connected_ray(address)
     if show_progress:
         # Without an address, it is whichever was found.
@@ -190,7 +194,7 @@ def build(
     with Pipelines(ray) as pipelines:
         resources = _resources(ray, loaded)
         wait_for_room(ray, url, resources, start_timeout)
-        collection = read_collection(pipelines, paths, shards, show_progress=show_progress)
+        collection = read_collection(pipelines, listed, shards, show_progress=show_progress)
         orders = _orders(collection.shares, url, loaded, given, storage_options)
         done = {order.shard: built for order in orders if (built := _built(order)) is not None}
         shards_built = dict(done)
@@ -319,6 +323,7 @@ def _report(shards: Sequence[BuiltShard], collection: Collection, built: Sequenc
         collection.unread,
         collection.problems,
         collection.skipped_rows,
+        collection.skipped,
     )
 
 

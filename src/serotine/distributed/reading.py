@@ -11,8 +11,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy as np
 
 from serotine.distributed.placement import owner
 from serotine.distributed.ray_data import Pipelines
-from serotine.errors import InputFileError, RepositoryError, shown_id
+from serotine.errors import InputFileError, MissingExtraError, RepositoryError, shown_id
 from serotine.index import MissingObjectError, objects_at
-from serotine.ingest import Document, FileSelection, Ignored, SkippedRow, SkippedRows, SourceFile, list_files
+from serotine.ingest import Document, FileSelection, Ignored, Skipped, SkippedRow, SkippedRows, SourceFile, list_files
 from serotine.progress import progress_bar
 
 FOLDER = "reading"
@@ -102,6 +102,7 @@ class BlockContent:
         unread: how many images, attachments and the like are not read, by kind.
         problems: lines that may not be read as they were meant.
         skipped_rows: bad rows of every file.
+        skipped: files without a document: broken ones, and those without text.
     """
 
     shares: Mapping[int, Share]
@@ -110,6 +111,7 @@ class BlockContent:
     unread: Mapping[str, int]
     problems: SkippedRows
     skipped_rows: tuple[SkippedRows, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Collection:
         unread: as in `BlockContent`.
         problems: as in `BlockContent`.
         skipped_rows: bad rows of all files.
+        skipped: as in `BlockContent`.
     """
 
     blocks: tuple[Block, ...]
@@ -131,6 +134,20 @@ class Collection:
     unread: Mapping[str, int]
     problems: SkippedRows
     skipped_rows: SkippedRows
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of a build before they are read.
+
+    Attributes:
+        files: every source with its files.
+        ignored: files of folders that are not read.
+    """
+
+    files: tuple[tuple[Path, list[SourceFile]], ...]
+    ignored: Ignored
 
 
 @dataclass(slots=True)
@@ -159,32 +176,32 @@ class _Writer:
         self._lines, self._held = {}, 0
 
 
-def read_collection(
-    pipelines: Pipelines, paths: Sequence[str | Path], shards: int, *, show_progress: bool
-) -> Collection:
+def read_collection(pipelines: Pipelines, listed: Sources, shards: int, *, show_progress: bool) -> Collection:
     """Read all files on the cluster: what every shard will have, and whether ids are unique.
 
     Raises:
-        InputFileError: a file is broken, a source has no documents, or two documents have one id.
+        InputFileError: a source has no documents, two documents have one id, or a file breaks off.
     """
-    sources, ignored = _list_sources(paths)
-    files = list({file.key: file for _, of_source in sources for file in of_source}.values())
+    files = list({file.key: file for _, of_source in listed.files for file in of_source}.values())
     blocks = _blocks(files, shards)
     contents = _read(pipelines, blocks, "Reading", show_progress=show_progress)
     counts = [count for content in contents for count in content.documents]
     documents = dict(zip((file.key for file in files), counts, strict=True))
     bad_rows = [rows for content in contents for rows in content.skipped_rows]
     skipped_rows = dict(zip((file.key for file in files), bad_rows, strict=True))
-    for path, of_source in sources:
+    skipped = tuple(file for content in contents for file in content.skipped)
+    for path, of_source in listed.files:
         if not any(documents[file.key] for file in of_source):
-            raise _without_documents(path, SkippedRows.total(skipped_rows[file.key] for file in of_source))
+            names = {file.name for file in of_source}
+            broken = [file for file in skipped if file.file in names]
+            raise _without_documents(path, SkippedRows.total(skipped_rows[file.key] for file in of_source), broken)
     _check_unique(blocks, contents)
     unread: Counter[str] = Counter()
     for content in contents:
         unread.update(content.unread)
     problems = SkippedRows.total(content.problems for content in contents)
     shares = _shares(contents, shards)
-    return Collection(tuple(blocks), shares, ignored, unread, problems, SkippedRows.total(bad_rows))
+    return Collection(tuple(blocks), shares, listed.ignored, unread, problems, SkippedRows.total(bad_rows), skipped)
 
 
 def write_documents(
@@ -240,31 +257,52 @@ def read_block(block: Block) -> BlockContent:
     def on_bad_row(row: SkippedRow) -> None:
         skipped_rows[position] = skipped_rows[position].with_row(row)
 
+    def add(document: Document) -> None:
+        shard = owner(document.id, block.shards)
+        line = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
+        digest = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
+        shares[shard] = shares.get(shard, Share()) + Share(1, digest)
+        ids.extend(_id_digest(document.id))
+        counts[position] += 1
+        if writer is not None and shard in writer.target.wanted:
+            writer.add(shard, line)
+
+    skipped = []
     for position, file in enumerate(block.files):
-        for document in file.documents(on_bad_row=on_bad_row, on_unread=unread.update, on_problem=on_problem):
-            shard = owner(document.id, block.shards)
-            line = json.dumps([document.id, document.text, document.metadata], sort_keys=True)
-            digest = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
-            shares[shard] = shares.get(shard, Share()) + Share(1, digest)
-            ids += _id_digest(document.id)
-            counts[position] += 1
-            if writer is not None and shard in writer.target.wanted:
-                writer.add(shard, line)
+        try:
+            for document in file.documents(on_bad_row=on_bad_row, on_unread=unread.update, on_problem=on_problem):
+                add(document)
+        except MissingExtraError:
+            # Another machine may have it.
+            raise
+        except InputFileError as error:
+            if counts[position]:
+                raise
+            skipped.append(Skipped.of(file.name, error))
+        else:
+            if not counts[position] and not skipped_rows[position]:
+                skipped.append(
+                    Skipped(file.name, f"{file.name}: contains no documents; check that it is the right file")
+                )
     if writer is not None:
         writer.flush()
         shares = {shard: replace(share, objects=tuple(writer.names.get(shard, ()))) for shard, share in shares.items()}
     lines = SkippedRows.total(problems)
-    return BlockContent(shares, bytes(ids), tuple(counts), unread, lines, tuple(skipped_rows))
+    return BlockContent(shares, bytes(ids), tuple(counts), unread, lines, tuple(skipped_rows), tuple(skipped))
 
 
-def _list_sources(paths: Sequence[str | Path]) -> tuple[list[tuple[Path, list[SourceFile]]], Ignored]:
-    """Return the files of every source, and the count of those that are not read."""
+def list_sources(paths: Sequence[str | Path]) -> Sources:
+    """Return the files of every source, and the count of those that are not read.
+
+    Raises:
+        InputFileError: there is no such file or folder, or a folder has no files that are read.
+    """
     sources, ignored = [], []
     for path in (Path(path).absolute() for path in paths):
         listing = list_files([path], FileSelection())
         sources.append((path, list(listing.files.values())))
         ignored.append(listing.ignored)
-    return sources, Ignored.total(ignored)
+    return Sources(tuple(sources), Ignored.total(ignored))
 
 
 def _blocks(files: Sequence[SourceFile], shards: int) -> list[Block]:
@@ -328,7 +366,7 @@ def _check_unique(blocks: Sequence[Block], contents: Sequence[BlockContent]) -> 
     for block, content in zip(blocks, contents, strict=True):
         if wanted not in content.ids:
             continue
-        for document in chain.from_iterable(file.documents(on_bad_row=_ignore) for file in block.files):
+        for document in _documents_again(block):
             if _id_digest(document.id) != wanted:
                 continue
             if seen:
@@ -337,11 +375,21 @@ def _check_unique(blocks: Sequence[Block], contents: Sequence[BlockContent]) -> 
     raise _changed()
 
 
+def _documents_again(block: Block) -> Iterator[Document]:
+    """Yield the documents of a block, without the files that were skipped."""
+    for file in block.files:
+        with suppress(InputFileError):
+            yield from file.documents(on_bad_row=_ignore)
+
+
 def _ignore(_row: SkippedRow) -> None:
     """Ignore a bad row, which was counted before."""
 
 
-def _without_documents(path: Path, bad_rows: SkippedRows) -> InputFileError:
+def _without_documents(path: Path, bad_rows: SkippedRows, broken: Sequence[Skipped]) -> InputFileError:
+    if broken and not bad_rows:
+        more = f" (and {len(broken) - 1:,} more files)" if len(broken) > 1 else ""
+        return InputFileError(f"{broken[0].message}{more}")
     if not bad_rows:
         return InputFileError(f"{path}: contains no documents; check that it is the right file")
     others = bad_rows.count - 1

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from helpers.local_pipelines import LocalPipelines
 
 from serotine.cli import main
-from serotine.distributed import building, owner, ray_data, reading
+from serotine.distributed import building, owner, ray_data, ray_serve, reading
 from serotine.errors import InputFileError, RepositoryError, SerotineError, UnknownTextWarning
 from serotine.ingest import read
 
@@ -254,3 +257,29 @@ def test_as_many_actors_start_as_the_cluster_has_room_for(
     orders: int, resources: dict[str, float], actors: int
 ) -> None:
     assert ray_data._at_once({"CPU": 8.0, "GPU": 2.0}, resources, orders) == actors
+
+
+def test_a_signal_ends_a_server_on_ray_serve_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ray Serve waits for its replicas without a limit.
+    ended: list[str] = []
+
+    def run(*_given: object, **_options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        ended.append("started")
+
+    def keep(value: Any) -> Any:
+        return value
+
+    serve = Mock(
+        status=lambda: SimpleNamespace(proxies={}), run=run, shutdown=lambda: ended.append("shut down"),
+        ingress=lambda _: keep, deployment=lambda **_: lambda _: Mock(),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "ray.serve", serve)
+    monkeypatch.setattr(ray_serve, "connected_ray", lambda _: Mock())
+    before = signal.getsignal(signal.SIGTERM)
+    status = ray_serve.run_on_ray_serve(
+        Mock(), address=None, host="", port=1, every_node=False, replicas=1, requests=1,
+        on_ready=lambda: ended.append("ready"),
+    )  # fmt: skip
+    assert (status, ended) == (0, ["shut down"])
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -52,15 +53,21 @@ def run_on_ray_serve(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     if serve.status().proxies:
         raise SerotineError("Ray Serve runs on this cluster already; stop it first: serve shutdown")
-    stopped = threading.Event()
+    stopped, ready = threading.Event(), threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
+        if not ready.is_set():
+            # Ray Serve waits for a replica that starts as long as it takes.
+            raise _StoppedError
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         http = {"host": host, "port": port, "location": "EveryNode" if every_node else "HeadOnly"}
-        _deploy(serve, create, http, replicas, requests)
+        with suppress(_StoppedError):
+            _deploy(serve, create, http, replicas, requests)
+            ready.set()
+        ready.set()
         if not stopped.is_set():
             on_ready()
         while not stopped.wait(_CHECK_SECONDS):
@@ -70,6 +77,10 @@ def run_on_ray_serve(
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+class _StoppedError(Exception):
+    """A signal came before the application answered."""
 
 
 def _deploy(serve: Any, create: Callable[[], Any], http: dict[str, Any], replicas: int, requests: int) -> None:

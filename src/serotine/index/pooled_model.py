@@ -161,7 +161,7 @@ def adapt_pooled(pooled: Pooled | None, encoder: TextEncoder | None) -> tuple[Po
         if not 1 <= pooled <= _MAX_DIM:
             raise invalid("pooled", f"a dimension from 1 to {_MAX_DIM:,}", pooled)
         return PooledSettings(int(pooled)), None
-    if not (isinstance(pooled, (str, Path)) or hasattr(pooled, "encode_queries")):
+    if not _is_model(pooled):
         raise wrong_type("pooled", "True, the name of a dense model, an encoder or a dimension", pooled)
     model = as_pooled_encoder(pooled)
     return describe_pooled(model), model
@@ -173,11 +173,15 @@ def as_pooled_encoder(model: AnyEncoder) -> Any:
     Raises:
         TypeError: it is no model, such as the dimension that `Index.create` takes.
     """
-    if not (isinstance(model, (str, Path)) or hasattr(model, "encode_queries")):
+    if not _is_model(model):
         raise wrong_type("pooled", "a dense model or its name", model, fix="leave it out: the index has recorded it")
     from serotine.encoders import as_text_encoder
 
     return as_text_encoder(model)
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, (str, Path)) or hasattr(value, "encode_queries")
 
 
 def describe_pooled(model: Any) -> PooledSettings:

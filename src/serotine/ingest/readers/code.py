@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.readers import definitions
 from serotine.ingest.readers.grammars import CPP, GRAMMARS, Grammar
-from serotine.ingest.readers.reading_process import EndedError, ReadingProcesses, StartError, can_start
+from serotine.ingest.readers.reading_process import EndedError, ReadingProcesses, StartError
 
 # A header of C++ rather than C.
 _CPP_HEADER = re.compile(
@@ -28,8 +27,6 @@ _MEMORY, _MEMORY_PER_BYTE = 1 << 28, 150
 # Processor seconds. Code takes 0.1 to 0.6 microseconds for a byte.
 _SECONDS, _SECONDS_PER_BYTE = 2.0, 4e-6
 _PROCESSES = ReadingProcesses("source code", definitions)
-# A parser is of one thread.
-_PARSER_LOCK = threading.Lock()
 _ONE_TEXT = "it was read as one text"
 
 
@@ -96,24 +93,16 @@ def _definition_starts(source: bytes, grammar: Grammar) -> list[tuple[int, tuple
 
 
 def _messages(source: bytes, grammar: Grammar) -> Iterator[dict[str, Any]]:
-    """Yield the messages of `definitions.read`.
-
-    tree-sitter runs in another process, which reads the files that follow too. Where this program is not run by an
-    executable of Python, as where Python is embedded, it runs here: then nothing bounds it.
-    """
+    """Return the messages of `definitions.read`, which runs in another process."""
     arguments: dict[str, Any] = {
         "module": grammar.module,
         "function": grammar.function,
         "scopes": sorted(grammar.scopes),
         "definitions": sorted(grammar.definitions),
     }
-    if not can_start():
-        with _PARSER_LOCK:
-            yield from definitions.read(source, **arguments)
-        return
     memory = _MEMORY + _MEMORY_PER_BYTE * len(source)
     seconds = _SECONDS + _SECONDS_PER_BYTE * len(source)
-    yield from _PROCESSES.read(source, arguments, memory=memory, seconds=seconds)
+    return _PROCESSES.read(source, arguments, memory=memory, seconds=seconds)
 
 
 def _sections(text: str, starts: list[tuple[int, tuple[str, ...]]]) -> Iterator[Section]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
 from serotine.ingest.readers import pdf_pages
-from serotine.ingest.readers.reading_process import EndedError, ReadingProcesses, StartError, can_start
+from serotine.ingest.readers.reading_process import EndedError, ReadingProcesses, StartError
 
 # A page may draw a form that draws others, and so on: a few KB are then gigabytes of objects. Beside what the process
 # takes at its start; a PDF as large as 256 MiB may take more.
@@ -18,21 +17,14 @@ _MEMORY, _MEMORY_PER_BYTE = 1 << 30, 4
 # small file take seconds each; thousands of ordinary ones take less than a minute.
 _SECONDS, _SECONDS_PER_MIB = 120.0, 20.0
 _PROCESSES = ReadingProcesses("PDF", pdf_pages)
-# pdfium is not thread-safe.
-_PDFIUM_LOCK = threading.Lock()
 
 
 def pages(data: bytes, characters: int) -> Generator[dict[str, Any], None, None]:
     """Yield the messages of `pdf_pages.read` about a file; close the generator where one stops before its end.
 
-    pdfium runs in another process, which reads the files that follow too. Where this program is not run by an
-    executable of Python, as where Python is embedded, it runs here: then nothing bounds one page.
+    pdfium runs in another process, which reads the files that follow too.
     """
     seconds = _SECONDS + _SECONDS_PER_MIB * len(data) / (1 << 20)
-    if not can_start():
-        with _PDFIUM_LOCK:
-            yield from pdf_pages.read(data, characters, seconds)
-        return
     memory = _MEMORY + _MEMORY_PER_BYTE * len(data)
     arguments = {"characters": characters, "seconds": seconds}
     begun = 0

@@ -27,7 +27,7 @@ _OF_FILE = ("SIGXCPU", "SIGSEGV", "SIGABRT", "SIGBUS", "exit status 1")
 _PROGRAM = Path(reading_program.__file__)
 
 
-def can_start() -> bool:
+def _can_start() -> bool:
     """Return whether `sys.executable` is Python, and the program is a file that it can run."""
     is_python = Path(sys.executable or "").name.lower().startswith("python")
     return is_python and not getattr(sys, "frozen", False) and _PROGRAM.is_file()
@@ -59,6 +59,9 @@ class EndedError(Exception):
 class ReadingProcesses:
     """The processes that run one module of `reading_program`.
 
+    Where this program is not run by an executable of Python, as where Python is embedded, the module runs here: then
+    nothing bounds it.
+
     Args:
         kind: what they read, as messages name it: "PDF".
         module: with `prepare` and `read`.
@@ -66,7 +69,9 @@ class ReadingProcesses:
 
     def __init__(self, kind: str, module: ModuleType) -> None:
         self._kind = kind
-        self._path = Path(str(module.__file__))
+        self._module = module
+        # Neither pdfium nor a parser may be used by two threads.
+        self._lock = threading.Lock()
         self._idle: list[_Process] = []
         atexit.register(self.end_idle)
         if hasattr(os, "register_at_fork"):
@@ -87,7 +92,11 @@ class ReadingProcesses:
             EndedError: the process ended over this file.
             StartError: no process starts.
         """
-        process = self._idle_process() or _Process(self._kind, self._path)
+        if not _can_start():
+            with self._lock:
+                yield from self._module.read(data, **arguments)
+            return
+        process = self._idle_process() or _Process(self._kind, Path(str(self._module.__file__)))
         try:
             yield from process.read(data, arguments, memory, seconds)
         finally:

@@ -12,6 +12,7 @@ import click
 from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
 from serotine.cli.mode_options import check_mode_options, first_stage_option, weights_option
 from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, write_json
+from serotine.cli.pooled_model import require_query_model
 from serotine.stemmers import without_stemmer
 from serotine.texts import printable
 
@@ -253,10 +254,8 @@ def _open_index(path: Path, search: dict[str, Any], encoder_settings: dict[str, 
     index = Index.open(path, read_only=True)
     if index.stats().encoder is None:
         raise EncoderError(f"{path}: contains vectors and has no encoder for queries; evaluate it from Python")
-    pooled = index.stats().pooled
-    if search["mode"] == "pooled" and (pooled is None or pooled.encoder is None):
-        lack = "stores no pooled vectors" if pooled is None else "has no model for the pooled vectors of queries"
-        raise EncoderError(f"{path}: {lack}; evaluate another mode, or an index created with --pooled")
+    if search["mode"] == "pooled":
+        require_query_model(index, path, "evaluate another mode, or an index created with --pooled")
     encoder = index.encoder
     length = encoder_settings.get("query_length")
     if length is None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from serotine.cli.encoder_options import Command
+
 if TYPE_CHECKING:
     from serotine.index import FirstStage, Mode
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def weights_option(command: Command) -> Command:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.encoder_options import load_encoder
+from serotine.cli.encoder_options import Command, load_encoder
 from serotine.cli.output import warn
-from serotine.errors import SerotineError
+from serotine.errors import EncoderError, SerotineError
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
+    from serotine.index import Index
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 ENCODER_ITSELF = "encoder"
 """What the option takes for the encoder of the index."""
 
@@ -74,6 +73,14 @@ def check_recorded(name: str | None, path: Path, settings: dict[str, Any]) -> En
             context,
         )
     return None
+
+
+def require_query_model(index: Index, path: Path, fix: str) -> None:
+    """Raise EncoderError unless an index has a model for the pooled vectors of queries; `fix` says what to do."""
+    pooled = index.stats().pooled
+    if pooled is None or pooled.encoder is None:
+        lack = "stores no pooled vectors" if pooled is None else "has no model for the pooled vectors of queries"
+        raise EncoderError(f"{path}: {lack}; {fix}")
 
 
 def warn_about_lost_pooled(path: Path) -> None:

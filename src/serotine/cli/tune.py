@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from serotine.cli.output import Interrupted, json_option, report, warn
-from serotine.errors import EncoderError
+from serotine.cli.pooled_model import require_query_model
 
 # The split that figures are published of.
 _TESTED = "test"
@@ -79,10 +79,7 @@ def _fit_weights(path: Path, name: str, split: str | None, json_file: str | None
     if split == _TESTED:
         warn(f"--split {split}: figures on it no longer judge these weights; fit them on a split for development")
     with Index.open(path) as opened:
-        pooled = opened.stats().pooled
-        if pooled is None or pooled.encoder is None:
-            lack = "stores no pooled vectors" if pooled is None else "has no model for the pooled vectors of queries"
-            raise EncoderError(f"{path}: {lack}; fit an index created with --pooled")
+        require_query_model(opened, path, "fit an index created with --pooled")
         try:
             fitted = fit_pooled_weights(opened, sources[0].load(), show_progress=True)
         except KeyboardInterrupt:

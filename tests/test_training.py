@@ -26,7 +26,7 @@ from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
-from serotine.training.checkpoints import average, load  # noqa: E402
+from serotine.training.checkpoints import load  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
 from serotine.training.teacher_vectors import TeacherVectors, teacher_vectors  # noqa: E402
 
@@ -386,17 +386,6 @@ def test_a_source_without_enough_examples(tiny: Path, workspace: Path, stage: di
     stages = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8} | stage]
     with pytest.raises(TrainingError, match=message):
         train(load_recipe(recipe(workspace, tiny, stages=stages)))
-
-
-def test_models_of_other_shapes_are_not_averaged(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file
-
-    for name, width in (("a", 2), ("b", 3)):
-        (tmp_path / name).mkdir()
-        save_file({"w": np.ones((2, width), dtype=np.float32)}, tmp_path / name / "model.safetensors")
-    with pytest.raises(TrainingError, match="tensors differ from those of"):
-        average([tmp_path / "a", tmp_path / "b"], [1, 1], tmp_path / "c")
-    assert not (tmp_path / "c").exists()
 
 
 def documented() -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``serotine train``: run a recipe, or mine hard negatives for one."""
+"""``serotine train``: run a recipe, mine hard negatives for one, average trained models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.output import Interrupted, json_option, plural, report, run_again
-from serotine.errors import RecipeError
+from serotine.errors import RecipeError, TrainingError
 
 
 class _Train(CommandGroup):
@@ -31,11 +31,12 @@ class _Train(CommandGroup):
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "RECIPE.yaml [--json FILE]")
         formatter.write_usage(ctx.command_path, "mine PAIRS... -o FILE [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "average MODELS... -o FOLDER [OPTIONS]")
 
 
 @click.group(cls=_Train)
 def train() -> None:
-    """Train a late-interaction model with a recipe, or mine hard negatives for one."""
+    """Train a late-interaction model with a recipe, mine hard negatives for one, average trained models."""
 
 
 @click.command()
@@ -181,3 +182,31 @@ def mine(
     lines = [f"{result.written:,} of {plural(result.examples, 'example')} from {plural(result.passages, 'passage')}"]
     lines += [f"  {reason}: {count:,}" for reason, count in result.dropped.items()]
     report("\n".join([*lines, f"{file}: written"]), {**asdict(result), "file": str(file)}, json_file)
+
+
+@train.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path), help="The new folder.")
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Weight of a model, once per model in their order.  [default: all the same]",
+)
+@json_option
+def average(models: tuple[Path, ...], folder: Path, weights: tuple[float, ...], json_file: str | None) -> None:
+    """Write the average of MODELS, which were trained from the same start, such as with other seeds.
+
+    Each is the folder model/ of a run. The average often ranks better than each of them, at the cost of one.
+    """
+    from serotine.training import average_models
+
+    try:
+        shares = average_models(models, folder, weights=weights or None)
+    except FileExistsError as error:
+        raise TrainingError(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    lines = [f"{share:.3f}  {path}" for share, path in zip(shares, models, strict=True)]
+    report("\n".join([*lines, f"{folder}: written"]), {"folder": str(folder), "shares": shares}, json_file)

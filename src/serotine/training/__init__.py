@@ -5,6 +5,7 @@ Needs the train extra: ``pip install 'serotine[train]'``. Importing this package
 
 from __future__ import annotations
 
+from serotine.training.averaging import average_models
 from serotine.training.distributed import is_main_process
 from serotine.training.examples import Example, read_examples
 from serotine.training.mining import MiningOptions, MiningReport, mine
@@ -22,6 +23,7 @@ __all__ = [
     "Recipe",
     "Teacher",
     "TrainingReport",
+    "average_models",
     "is_main_process",
     "load_encoder",
     "load_recipe",

@@ -32,6 +32,7 @@ from serotine.errors import TrainingError, missing_extra, shown
 from serotine.files import sha256, write_atomically
 from serotine.progress import progress_bar
 from serotine.training import checkpoints
+from serotine.training.averaging import average
 from serotine.training.cleaning import clean
 from serotine.training.distributed import is_main_process, main_process_first, wait_for_all
 from serotine.training.examples import Example, read_source
@@ -277,7 +278,7 @@ def _average(recipe: Recipe, initial: Path, before: Path, last_stage: Path, targ
     if averaging.initial_weight:
         folders.append(initial)
         weights.append(averaging.initial_weight)
-    checkpoints.average(folders, weights, target)
+    average(folders, weights, target)
     shutil.rmtree(merged, ignore_errors=True)
 
 

@@ -114,7 +114,8 @@ def test_calls_after_an_interrupted_one_are_complete() -> None:
     ids = np.full(len(points), -1, dtype=np.int32)
     _core.nearest(points, order, starts, centroids, members, list_starts, ids)
     best = np.argmax(points @ centroids.T - 0.5 * (centroids**2).sum(axis=1), axis=1)
-    assert np.mean(ids == best) > 0.999
+    # Compared in 8 bits.
+    assert np.mean(ids == best) > 0.95
 
 
 def test_top_k_of_no_documents_is_empty() -> None:

@@ -79,11 +79,13 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
             std::uint8_t* residual_scales, std::uint8_t* errors, std::uint8_t* residuals);
 
-// Finds the nearest centroid (Euclidean) of every point, among the list of its group.
+// Finds the nearest centroid (Euclidean) of every point, among the list of its group, within the rounding of int8.
 //   points      [count][dim]
 //   order       the points' numbers, group after group: group g owns order[group_starts[g]..group_starts[g + 1])
 //   centroids   [centroid_count][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
 //   ids         [count] out: numbers into `centroids`; ties go to the first in the list
+// Both are rounded to 8 bits where the points of a block are of similar size: the distances |p - a| and |p - b| of two
+// centroids may be exchanged if they differ by no more than that rounding moves p, a and b.
 // The result depends on nothing but the input and the instruction set: not on the number of threads.
 void nearest(const float* points, std::size_t count, std::size_t dim, const std::int64_t* order,
              const std::int64_t* group_starts, std::size_t groups, const float* centroids, std::size_t centroid_count,

@@ -28,7 +28,7 @@ struct FloatFold {
 };
 
 // The same for int8 tokens staged by `stage`; `bias` [vectors * lanes] is where the int32 sums start. A token's similarities
-// are its sums times its scale, plus its offset if `offsets` [count] is given, where `where` is null.
+// are its sums times its scale, plus its offset if `offsets` [count] is given.
 struct Int8Fold {
   void (*fold)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps,
                const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales, const float* offsets,

@@ -196,7 +196,8 @@ inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, 
       typename I::Index winner = I::load_index(where + v * I::lanes);
 #pragma GCC unroll 24
       for (int t = 0; t < T; ++t) {
-        const typename I::Reg value = I::scaled(acc[t][v], scales[t]);
+        const typename I::Reg sum = I::scaled(acc[t][v], scales[t]);
+        const typename I::Reg value = offsets == nullptr ? sum : I::plus(sum, offsets[t]);
         winner = I::select(I::greater(value, top), I::set_index(first + t), winner);
         top = I::max(value, top);
       }

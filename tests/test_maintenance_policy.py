@@ -9,6 +9,7 @@ from serotine.index.growth.policy import (
     FAN_IN,
     FIRST_TRAINING,
     HEAD_TOKENS,
+    LOADING_FAN_IN,
     OUTGROWN,
     Job,
     Kind,
@@ -73,14 +74,23 @@ def test_a_mostly_deleted_segment_is_rewritten() -> None:
     assert next_job([shape(1, 5, live=0)], None, 0, 0, 1000) == Job(Kind.MERGE, (1,))
 
 
-@given(st.lists(st.integers(1, 1 << 16), min_size=1, max_size=300))
-def test_merging_terminates_with_few_segments(additions: list[int]) -> None:
-    """After any additions there are few segments: at most FAN_IN - 1 of every size class."""
+def test_while_more_is_expected_segments_are_merged_less_often() -> None:
+    segments = [shape(i, HEAD_TOKENS, 7) for i in range(LOADING_FAN_IN)]
+    assert next_job(segments[1:], 7, 1 << 30, 1 << 30, 1000) is None
+    assert next_job(segments, 7, 1 << 30, 1 << 30, 1000) == Job(Kind.MERGE, tuple(s.number for s in segments))
+    # Once it is all there.
+    assert next_job(segments[1:], 7, 1 << 30, 0, 1000) is not None
+
+
+@given(st.lists(st.integers(1, 1 << 16), min_size=1, max_size=300), st.sampled_from([0, 1 << 30]))
+def test_merging_terminates_with_few_segments(additions: list[int], expected: int) -> None:
+    """After any additions there are few segments: fewer of every size class than are merged at once."""
+    fan_in = LOADING_FAN_IN if expected else FAN_IN
     segments: list[Shape] = []
     written = 0
     for number, tokens in enumerate(additions):
         segments.append(shape(number, tokens, 1))
-        while (job := next_job(segments, 1, 1 << 30, 0, 1000)) is not None:
+        while (job := next_job(segments, 1, 1 << 30, expected, 1000)) is not None:
             assert job.kind is Kind.MERGE
             chosen = [s for s in segments if s.number in job.segments]
             assert segments[-len(chosen) :] == chosen
@@ -88,6 +98,6 @@ def test_merging_terminates_with_few_segments(additions: list[int]) -> None:
             total = sum(s.tokens for s in chosen)
             written += total
             segments.append(shape(number, total, 1))
-    assert len(segments) < 9 * FAN_IN
+    assert len(segments) < 9 * fan_in
     # Every token is rewritten a few times, not once per addition.
     assert written <= 9 * sum(additions)

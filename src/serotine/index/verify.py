@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from serotine import maxsim
 from serotine.errors import index_damaged
-from serotine.index.files import SEGMENT_FOLDER, damage
+from serotine.index.files import SEGMENT_FOLDER, all_damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
 
@@ -25,8 +26,9 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         problems.append(f"{CATALOG_FILE}: {bare:,} segments have no file of vectors, which this index stores")
     files = [file for view in snapshot.segments.values() for file in view.segment.files]
     codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
-    problems += [problem for file in codebooks if (problem := damage(store.folder / SEGMENT_FOLDER / file.name, file))]
-    damaged = [problem for file in files if (problem := damage(file.path, file.record))]
+    folder, threads = store.folder / SEGMENT_FOLDER, maxsim.num_threads()
+    problems += all_damage(folder, codebooks, threads)
+    damaged = all_damage(folder, [file.record for file in files], threads)
     # Document numbers are read through the map, which kills the process beyond the end of a file that was cut.
     problems += damaged or _misplaced(catalog, snapshot)
     if problems:

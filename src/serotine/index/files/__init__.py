@@ -9,6 +9,7 @@ from serotine.index.files.arrays import (
     ArraysWriter,
     FileChecksum,
     FileRecord,
+    all_damage,
     copy_intact,
     damage,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "FileRecord",
     "Segment",
     "SegmentRecord",
+    "all_damage",
     "append_documents",
     "append_postings",
     "centroids_for",

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,8 @@ _ALIGN = 64
 _HASH_CHUNK = 1 << 22
 # Arrays are written in chunks of this size, so that a large array is never copied whole.
 _WRITE_CHUNK = 1 << 24
+# A chunk of this size is worth another thread for its checksum, while it is written.
+_SHARED_CHUNK = 1 << 20
 MALFORMED = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error,
 )  # fmt: skip
@@ -89,6 +93,7 @@ class ArraysWriter:
         self._position = _HEADER.size
         self._hash = hashlib.blake2b(digest_size=32)
         self._file = DurableFile(path)
+        self._checksums: ThreadPoolExecutor | None = None
         self._started = False
 
     @property
@@ -125,8 +130,17 @@ class ArraysWriter:
             self._started = True
         if not data:
             return
-        self._hash.update(data)
-        self._file.write(data)
+        if len(data) < _SHARED_CHUNK:
+            self._hash.update(data)
+            self._file.write(data)
+        else:
+            if self._checksums is None:
+                self._checksums = ThreadPoolExecutor(1, "serotine-checksum")
+            hashed = self._checksums.submit(self._hash.update, data)
+            try:
+                self._file.write(data)
+            finally:
+                hashed.result()
         self._position += len(data)
 
     def __enter__(self) -> ArraysWriter:
@@ -135,6 +149,9 @@ class ArraysWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._checksums is not None:
+            self._checksums.shutdown()
+            self._checksums = None
         if kind is not None:
             self._file.__exit__(kind, error, trace)
             return
@@ -180,6 +197,13 @@ class ArraysFile:
             self.arrays, self.attributes = _parse(raw, kind)
         except MALFORMED as error:
             raise index_damaged(f"{path}: the header is damaged ({reason(error)})") from error
+
+
+def all_damage(folder: Path, records: Sequence[FileRecord], threads: int) -> list[str]:
+    """Return what is wrong with files of a folder, in their order, reading several at a time."""
+    with ThreadPoolExecutor(max(1, min(threads, len(records))), "serotine-checksum") as executor:
+        problems = executor.map(lambda record: damage(folder / record.name, record), records)
+        return [problem for problem in problems if problem]
 
 
 def damage(path: Path, record: FileRecord) -> str:

@@ -27,6 +27,8 @@ CHECKPOINT_FILE = "training.checkpoint"
 _CODE_BYTES = 4 + 1 + 1 + 4
 # Tokens decoded per call.
 _DECODED_TOKENS = 1 << 16
+# Tokens of new documents written per call.
+_WRITTEN_TOKENS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,19 @@ def write_vectors(
         pooled = stack.enter_context(ArraysWriter(new_path(POOLED), POOLED)) if pooled_dim else None
         if pooled is not None:
             pooled.append(POOLED, np.empty((0, pooled_dim), dtype=np.float16))
+        waiting: list[NDArray[np.float16]] = []
+        waiting_tokens = 0
         for document in documents:
-            writer.append(VECTORS, document.tokens)
+            waiting.append(document.tokens)
+            waiting_tokens += len(document.tokens)
+            if waiting_tokens >= _WRITTEN_TOKENS:
+                writer.append(VECTORS, np.concatenate(waiting))
+                waiting, waiting_tokens = [], 0
             offsets.append(offsets[-1] + len(document.tokens))
             if pooled is not None and document.pooled is not None:
                 pooled.append(POOLED, document.pooled[None])
+        if waiting:
+            writer.append(VECTORS, np.concatenate(waiting))
         numbers = np.arange(first_number, first_number + len(offsets) - 1, dtype=np.int64)
         append_documents(writer, numbers, np.array(offsets, dtype=np.int64))
         if pooled is not None:

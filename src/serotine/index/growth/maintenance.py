@@ -11,14 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serotine import maxsim
 from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError, index_damaged, reason
 from serotine.index.files import (
     CHECKPOINT_FILE,
     SEGMENT_FOLDER,
     Segment,
     SegmentRecord,
+    all_damage,
     centroids_for,
-    damage,
     durable,
     sample_size,
 )
@@ -285,8 +286,7 @@ class Maintenance:
         files = [file for view in views for file in view.segment.record.files]
         files += [record.file for record in self._store.catalog.codebooks().values()]
         folder = self._store.folder
-        problems = [problem for file in files if (problem := damage(folder / SEGMENT_FOLDER / file.name, file))]
-        if problems:
+        if problems := all_damage(folder / SEGMENT_FOLDER, files, maxsim.num_threads()):
             raise index_damaged(f"{folder}: {'; '.join(problems)}; these files stay as they are and are not merged")
 
     def _check(self, record: SegmentRecord) -> None:

@@ -27,6 +27,8 @@ DRIFTED = 1.25
 # Segments of similar size that are merged at once, and the upper limit in tokens of the smallest size class.
 FAN_IN = 8
 _SMALLEST = 1024
+# The same while more documents of a stream are expected: every token is rewritten less often, and searches wait.
+LOADING_FAN_IN = 64
 # A segment is rewritten without its tombstones when more than this share of its documents is deleted.
 _MAX_DELETED = 0.5
 
@@ -106,7 +108,9 @@ def next_job(
         if total > OUTGROWN * max(codebook_tokens, expected):
             return Job(Kind.TRAIN)
         return Job(Kind.ENCODE, tuple(shape.number for shape in head))
-    return _next_merge(head, limit) or _next_merge([shape for shape in segments if shape.codebook is not None], limit)
+    fan_in = LOADING_FAN_IN if expected else FAN_IN
+    coded = [shape for shape in segments if shape.codebook is not None]
+    return _next_merge(head, limit, fan_in) or _next_merge(coded, limit, fan_in)
 
 
 def runs(sizes: Sequence[int], limit: int) -> list[slice]:
@@ -136,18 +140,18 @@ def first_training_at(tokens: int) -> Iterator[None]:
         FIRST_TRAINING = usual
 
 
-def _next_merge(segments: Sequence[Shape], limit: int) -> Job | None:
-    """Return the merge of the newest FAN_IN or more segments of one size class and codebook, or None.
+def _next_merge(segments: Sequence[Shape], limit: int, fan_in: int) -> Job | None:
+    """Return the merge of the newest `fan_in` or more segments of one size class and codebook, or None.
 
     Of those that have more than `limit` tokens together, the newest.
     """
     for size in range(64):
         run: list[Shape] = []
         for shape in reversed(segments):
-            if shape.codebook != segments[-1].codebook or shape.tokens >= _SMALLEST * FAN_IN**size:
+            if shape.codebook != segments[-1].codebook or shape.tokens >= _SMALLEST * fan_in**size:
                 break
             run.append(shape)
-        if len(run) >= FAN_IN:
+        if len(run) >= fan_in:
             newest = run[runs([shape.tokens for shape in run], limit)[0]]
             if len(newest) > 1:
                 return Job(Kind.MERGE, tuple(shape.number for shape in reversed(newest)))

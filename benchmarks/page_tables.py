@@ -178,7 +178,7 @@ def million(results: Any) -> Iterator[str]:
     yield from table(
         [
             "k",
-            "candidates",
+            "effort",
             "p50, ms",
             "p95, ms",
             "recall@10",
@@ -188,7 +188,7 @@ def million(results: Any) -> Iterator[str]:
         (
             [
                 row["k"],
-                row["candidates"] or "default",
+                _million_effort(row),
                 f"{row['p50_ms']:.1f}",
                 f"{row['p95_ms']:.1f}",
                 f"{row['recall_at_10']:.3f}",
@@ -198,6 +198,10 @@ def million(results: Any) -> Iterator[str]:
             for row in results["searched"]
         ),
     )
+
+
+def _million_effort(row: dict[str, Any]) -> str:
+    return next((f"{name}={row[name]}" for name in ("recall", "candidates") if row.get(name) is not None), "default")
 
 
 def end_to_end(results: Any) -> Iterator[str]:

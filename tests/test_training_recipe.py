@@ -87,6 +87,11 @@ def stage(**change: Any) -> dict[str, Any]:
         ),
         (stage(topics=8), r"stages\[0\].topics: needs a teacher"),
         (stage(matryoshka_dims=[64]), r"stages\[0\].matryoshka_dims: needs a teacher; set teachers or remove"),
+        (stage(pool_factors=[2]), r"stages\[0\].pool_factors: needs a teacher; set teachers or remove"),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x"}], pool_factors=[3, 1]),
+            r"stages\[0\].pool_factors: must be at least 2, got 1",
+        ),
         (stage(teachers=[{"encoder": "x"}]), r"stages\[0\].teachers: applies to distillation stages only"),
         (
             stage(objective="distillation", teachers=[{"encoder": "x", "sources": ["other"]}]),

@@ -15,6 +15,8 @@ from helpers.checkpoints import sentence_transformers  # noqa: E402
 from helpers.training_cases import QUIET, losses, recipe  # noqa: E402
 
 from serotine import Encoder, maxsim  # noqa: E402
+from serotine.encoders import TokenPooling  # noqa: E402
+from serotine.encoders.token_pooling import merge_tokens  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import distillation, load_recipe, train  # noqa: E402
 from serotine.training.batches import MixedSources  # noqa: E402
@@ -24,6 +26,7 @@ from serotine.training.distillation import InBatchDistillation  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
 from serotine.training.lexical import LexicalScorer  # noqa: E402
 from serotine.training.losses import build_loss  # noqa: E402
+from serotine.training.merged_documents import merged_documents  # noqa: E402
 from serotine.training.recipe import Cleaning, Stage, TeacherShare  # noqa: E402
 from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
 from serotine.training.topics import assign_topics  # noqa: E402
@@ -134,7 +137,7 @@ def test_a_stage_of_two_teachers_and_two_sources(tiny: Path, workspace: Path) ->
         {"encoder": "teacher", "weight": 0.5},
         {"encoder": str(tiny), "weight": 0.3, "sources": ["translated"]},
     ]
-    stage["matryoshka_dims"] = [8]
+    stage |= {"matryoshka_dims": [8], "pool_factors": [2, 3]}
     sources = [{"name": "animals", "path": "pairs.jsonl"}, {"name": "translated", "path": "translated.jsonl"}]
     changes = {"sources": sources, "stages": [stage], "freeze_embeddings": True}
     train(load_recipe(recipe(workspace, tiny, **changes)))
@@ -246,3 +249,24 @@ def test_sources_are_sampled_by_size_and_weight() -> None:
     batches = MixedSources(Sources(), samplers, None, 3, steps=4000, exponent=0.5, weights=[1, 1, 2.5])
     counts = np.bincount([{0: 0, 100: 1, 500: 2}[batch[0]] for batch in batches])
     np.testing.assert_allclose(counts / 4000, [0.125, 0.25, 0.625], atol=0.03)
+
+
+def test_documents_are_merged_in_training_as_token_pooling_merges_them() -> None:
+    """Of every length, one without tokens; gradients reach the tokens of the documents alone."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((2, 3, 9, 4)).astype(np.float32)
+    values /= np.linalg.norm(values, axis=-1, keepdims=True)
+    mask = np.arange(9) < np.array([[9, 5, 1], [0, 2, 8]])[..., None]
+    # Skipped tokens are within a text.
+    mask[0, 0, 4] = False
+    documents = torch.tensor(values, requires_grad=True)
+    merged, merged_mask = merged_documents(documents, torch.from_numpy(mask), 2)
+    for query, document in np.ndindex(2, 3):
+        rows = values[query, document][mask[query, document]]
+        expected = merge_tokens(rows, TokenPooling(2)) if len(rows) else rows
+        kept = merged[query, document][merged_mask[query, document]].detach().numpy()
+        np.testing.assert_allclose(kept, expected, atol=1e-6)
+    (merged[merged_mask] @ torch.ones(4)).sum().backward()
+    assert documents.grad is not None
+    reached = documents.grad.abs().sum(dim=-1).numpy() > 0
+    assert (reached == mask).all()

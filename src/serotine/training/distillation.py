@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from serotine.maxsim import colbert_kd_scores, colbert_scores
 from serotine.training.examples import Example
 from serotine.training.lexical import LexicalScorer
+from serotine.training.merged_documents import merged_documents
 from serotine.training.teacher_vectors import TeacherVectors
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class InBatchDistillation(nn.Module):
         bm25_weight: share of BM25 in the scores; terms are counted over the documents of all examples.
         matryoshka: weights of the loss of the first so many dimensions of every vector, by their number; that of whole
             vectors has 1.
+        pooling: weights of the loss of merged document vectors, by the factor of token pooling.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class InBatchDistillation(nn.Module):
         temperature: float,
         bm25_weight: float = 0.0,
         matryoshka: Mapping[int, float] | None = None,
+        pooling: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -60,6 +63,7 @@ class InBatchDistillation(nn.Module):
         self._temperature = temperature
         self._bm25_weight = bm25_weight
         self._matryoshka = dict(matryoshka or {})
+        self._pooling = dict(pooling or {})
         self._lexical = (
             LexicalScorer(text for example in examples.values() for text in example.read_by_teacher.documents)
             if bm25_weight
@@ -74,21 +78,25 @@ class InBatchDistillation(nn.Module):
         teacher_scores = self._teacher_scores(labels, len(columns) - 1).to(documents.device)
         target = torch.log_softmax(min_max_scaled(teacher_scores) / self._temperature, dim=-1)
 
-        def divergence(queries_part: Tensor, documents_part: Tensor) -> Tensor:
+        def divergence(queries_part: Tensor, documents_part: Tensor, mask: Tensor) -> Tensor:
             scores = colbert_scores(
                 queries_part,
                 documents_part,
                 queries_mask=queries["attention_mask"].bool(),
-                documents_mask=documents_mask,
+                documents_mask=mask,
             )
             student = torch.log_softmax(min_max_scaled(scores.float()) / self._temperature, dim=-1)
             return nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
 
         query_vectors = queries["token_embeddings"]
-        loss = divergence(query_vectors, documents)
+        loss = divergence(query_vectors, documents, documents_mask)
         for dim, weight in self._matryoshka.items():
-            first = [nn.functional.normalize(vectors[..., :dim], dim=-1) for vectors in (query_vectors, documents)]
-            loss = loss + weight * divergence(*first)
+            first, of_documents = (
+                nn.functional.normalize(vectors[..., :dim], dim=-1) for vectors in (query_vectors, documents)
+            )
+            loss = loss + weight * divergence(first, of_documents, documents_mask)
+        for factor, weight in self._pooling.items():
+            loss = loss + weight * divergence(query_vectors, *merged_documents(documents, documents_mask, factor))
         return loss
 
     def _document_vectors(self, columns: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:

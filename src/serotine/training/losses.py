@@ -32,6 +32,7 @@ def build_loss(
 
     if teachers:
         matryoshka = dict.fromkeys(stage.matryoshka_dims, stage.matryoshka_weight)
+        pooling = dict.fromkeys(stage.pool_factors, stage.pool_weight)
         return {
             source: InBatchDistillation(
                 model,
@@ -40,6 +41,7 @@ def build_loss(
                 stage.temperature,
                 stage.bm25_weight if source in (stage.bm25_sources or stage.sources) else 0.0,
                 matryoshka,
+                pooling,
             )
             for source, of_source in examples.items()
         }

@@ -41,6 +41,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Stage, "bm25_weight"): (0, 1),
     (Stage, "topics"): (0, None),
     (Stage, "matryoshka_weight"): (0, None),
+    (Stage, "pool_weight"): (0, None),
     (Stage, "batch_size"): (1, None),
     (Stage, "learning_rate"): (0, 1),
     (Stage, "head_learning_rate"): (0, 1),
@@ -165,9 +166,11 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
         )
     if stage.objective == "contrastive" and stage.teachers:
         raise RecipeError(f"{location}.teachers: applies to distillation stages only; remove it")
-    for key in ("bm25_weight", "topics", "matryoshka_dims"):
+    for key in ("bm25_weight", "topics", "matryoshka_dims", "pool_factors"):
         if getattr(stage, key) and not stage.teachers:
             raise RecipeError(f"{location}.{key}: needs a teacher; set teachers or remove {key}")
+    if stage.pool_factors and min(stage.pool_factors) < 2:
+        raise RecipeError(f"{location}.pool_factors: must be at least 2, got {min(stage.pool_factors)}")
     if stage.bm25_sources and not stage.bm25_weight:
         raise RecipeError(f"{location}.bm25_sources: applies with bm25_weight only; set it or remove bm25_sources")
     if stage.teachers:

@@ -7,7 +7,7 @@ synthesized from real ones: each joins two runs of 32 consecutive token vectors 
 collection (the whole passage where it is shorter). Every token then moves halfway towards a random token of its
 neighborhood, and is normalized again. A neighborhood is the tokens nearest to the same one of 8,192 random tokens:
 mostly the same word in other passages. Queries are those of the collection. Everything is seeded; an interrupted run
-resumes. Seconds of building are those of the index, without the synthesis. Writes benchmarks/results/million.json.
+resumes. Build time excludes the synthesis. Writes benchmarks/results/million.json.
 
 Each of 61,402 passages is used about 33 times, so there are more near ties than in real text, not fewer. `score_share`
 shows the cost of a miss: the mean exact score of the ten hits over that of the ten best.
@@ -91,7 +91,7 @@ class Synthesizer:
 
 
 def batches(synthesizer: Synthesizer, documents: int, index: Index, synthesis: list[float]) -> Iterator[dict[str, Any]]:
-    """Yield batches for `Index.add_batches`, without those that the index has; `synthesis` gets their seconds."""
+    """Yield batches for `Index.add_batches`, without those that the index has, and append each one's seconds."""
     indexed = len(index)
     for number in range(documents // BATCH):
         if (number + 1) * BATCH <= indexed:
@@ -102,7 +102,6 @@ def batches(synthesizer: Synthesizer, documents: int, index: Index, synthesis: l
         batch = {"ids": ids, "vectors": [vectors[starts[i] : starts[i + 1]] for i in range(BATCH)]}
         synthesis.append(time.perf_counter() - started)
         yield batch
-        sys.stderr.write(f"{number + 1:,} batches, {index.stats().segments} segments\n")
 
 
 def exact_scores(synthesizer: Synthesizer, documents: int, queries: int, file: Path) -> NDArray[np.float32]:

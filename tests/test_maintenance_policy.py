@@ -74,23 +74,23 @@ def test_a_mostly_deleted_segment_is_rewritten() -> None:
     assert next_job([shape(1, 5, live=0)], None, 0, 0, 1000) == Job(Kind.MERGE, (1,))
 
 
-def test_while_more_is_expected_segments_are_merged_less_often() -> None:
+def test_while_a_stream_is_loading_segments_are_merged_less_often() -> None:
     segments = [shape(i, HEAD_TOKENS, 7) for i in range(LOADING_FAN_IN)]
-    assert next_job(segments[1:], 7, 1 << 30, 1 << 30, 1000) is None
-    assert next_job(segments, 7, 1 << 30, 1 << 30, 1000) == Job(Kind.MERGE, tuple(s.number for s in segments))
-    # Once it is all there.
-    assert next_job(segments[1:], 7, 1 << 30, 0, 1000) is not None
+    expected = (7, 1 << 30, 1 << 30, 1000)
+    assert next_job(segments[1:], *expected, fan_in=LOADING_FAN_IN) is None
+    assert next_job(segments, *expected, fan_in=LOADING_FAN_IN) == Job(Kind.MERGE, tuple(s.number for s in segments))
+    # Also after an interrupted stream, of which more was expected.
+    assert next_job(segments[1:], *expected) is not None
 
 
-@given(st.lists(st.integers(1, 1 << 16), min_size=1, max_size=300), st.sampled_from([0, 1 << 30]))
-def test_merging_terminates_with_few_segments(additions: list[int], expected: int) -> None:
+@given(st.lists(st.integers(1, 1 << 16), min_size=1, max_size=300), st.sampled_from([FAN_IN, LOADING_FAN_IN]))
+def test_merging_terminates_with_few_segments(additions: list[int], fan_in: int) -> None:
     """After any additions there are few segments: fewer of every size class than are merged at once."""
-    fan_in = LOADING_FAN_IN if expected else FAN_IN
     segments: list[Shape] = []
     written = 0
     for number, tokens in enumerate(additions):
         segments.append(shape(number, tokens, 1))
-        while (job := next_job(segments, 1, 1 << 30, expected, 1000)) is not None:
+        while (job := next_job(segments, 1, 1 << 30, 0, 1000, fan_in=fan_in)) is not None:
             assert job.kind is Kind.MERGE
             chosen = [s for s in segments if s.number in job.segments]
             assert segments[-len(chosen) :] == chosen

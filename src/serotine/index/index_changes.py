@@ -81,7 +81,8 @@ class IndexChanges(Upkeep):
             batches: arguments of `add` as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
             upsert: replace documents that are in the index instead of skipping them.
             expected_documents: size of the final collection, if known: the codebook is then trained once, for that
-                size, when enough of the stream has arrived.
+                size, when enough of the stream has arrived, and segments are merged less often, so that searches are
+                slower until the stream ends.
             long_texts: as in `add`; warnings come once, at the end.
             show_progress: show a progress bar on standard error, of `expected_documents` in total.
 

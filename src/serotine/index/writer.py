@@ -136,7 +136,7 @@ class Writer:
                         report.merge(prepared.report)
                     if expected_documents is not None:
                         self._maintenance.expect(expected_documents)
-                    self._maintain()
+                    self._maintain(loading=expected_documents is not None)
                 added += len(new["ids"])
                 advance(len(batch["ids"]))
         if expected_documents is not None:
@@ -188,7 +188,7 @@ class Writer:
                 self._maintenance.expect(expected_documents)
             # A rewrite would drop staged documents like tombstones.
             if not self._store.sources.has_staged():
-                self._maintain(show_progress=show_progress)
+                self._maintain(loading=expected_documents is not None, show_progress=show_progress)
         return report
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
@@ -354,10 +354,10 @@ class Writer:
         positions = [i for i, id_ in enumerate(ids) if id_ not in existing]
         return {name: None if values is None else [values[i] for i in positions] for name, values in batch.items()}
 
-    def _maintain(self, *, show_progress: bool = False) -> None:
+    def _maintain(self, *, loading: bool = False, show_progress: bool = False) -> None:
         started = time.monotonic()
         try:
-            self._maintenance.run(show_progress=show_progress)
+            self._maintenance.run(loading=loading, show_progress=show_progress)
             self._building += time.monotonic() - started
             if not self._maintenance.awaits_more and self._tuner.tune_if_due(
                 self._building, show_progress=show_progress

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import struct
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ _ALIGN = 64
 _HASH_CHUNK = 1 << 22
 # Arrays are written in chunks of this size, so that a large array is never copied whole.
 _WRITE_CHUNK = 1 << 24
-# A chunk of this size is worth another thread for its checksum, while it is written.
-_SHARED_CHUNK = 1 << 20
+# Chunks of at least this size are hashed on another thread while they are written.
+_MIN_THREADED_CHUNK = 1 << 20
 MALFORMED = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error,
 )  # fmt: skip
@@ -93,7 +94,6 @@ class ArraysWriter:
         self._position = _HEADER.size
         self._hash = hashlib.blake2b(digest_size=32)
         self._file = DurableFile(path)
-        self._checksums: ThreadPoolExecutor | None = None
         self._started = False
 
     @property
@@ -130,18 +130,26 @@ class ArraysWriter:
             self._started = True
         if not data:
             return
-        if len(data) < _SHARED_CHUNK:
-            self._hash.update(data)
+        hashing = self._start_hashing(data)
+        try:
             self._file.write(data)
-        else:
-            if self._checksums is None:
-                self._checksums = ThreadPoolExecutor(1, "serotine-checksum")
-            hashed = self._checksums.submit(self._hash.update, data)
-            try:
-                self._file.write(data)
-            finally:
-                hashed.result()
+        finally:
+            if hashing is not None:
+                hashing.join()
         self._position += len(data)
+
+    def _start_hashing(self, data: bytes | memoryview) -> threading.Thread | None:
+        """Hash small data, or begin to hash it on another thread, which is returned."""
+        if len(data) >= _MIN_THREADED_CHUNK:
+            thread = threading.Thread(target=self._hash.update, args=(data,), name="serotine-checksum")
+            try:
+                thread.start()
+                return thread
+            except RuntimeError:
+                # No thread can start: the interpreter is exiting, or the process has too many.
+                pass
+        self._hash.update(data)
+        return None
 
     def __enter__(self) -> ArraysWriter:
         return self
@@ -149,9 +157,6 @@ class ArraysWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._checksums is not None:
-            self._checksums.shutdown()
-            self._checksums = None
         if kind is not None:
             self._file.__exit__(kind, error, trace)
             return
@@ -200,10 +205,25 @@ class ArraysFile:
 
 
 def all_damage(folder: Path, records: Sequence[FileRecord], threads: int) -> list[str]:
-    """Return what is wrong with files of a folder, in their order, reading several at a time."""
-    with ThreadPoolExecutor(max(1, min(threads, len(records))), "serotine-checksum") as executor:
-        problems = executor.map(lambda record: damage(folder / record.name, record), records)
-        return [problem for problem in problems if problem]
+    """Return the problems of a folder's files, in their order; at most `threads` files are read at once."""
+
+    def problem_of(record: FileRecord) -> str:
+        return damage(folder / record.name, record)
+
+    problems = None
+    if (workers := min(threads, len(records))) > 1:
+        executor = ThreadPoolExecutor(workers, "serotine-checksum")
+        try:
+            problems = [future.result() for future in [executor.submit(problem_of, record) for record in records]]
+        except RuntimeError:
+            # No thread can start: the interpreter is exiting, or the process has too many.
+            pass
+        finally:
+            # After Ctrl-C, without waiting for files of gigabytes.
+            executor.shutdown(wait=False, cancel_futures=True)
+    if problems is None:
+        problems = [problem_of(record) for record in records]
+    return [problem for problem in problems if problem]
 
 
 def damage(path: Path, record: FileRecord) -> str:

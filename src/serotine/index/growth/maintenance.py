@@ -66,9 +66,9 @@ class Maintenance:
         with self._store.transaction() as transaction:
             transaction.set_value(_EXPECTED_TOKENS, tokens)
 
-    def run(self, *, show_progress: bool = False) -> None:
-        """Run every job that is due."""
-        while (job := self._due_job()) is not None:
+    def run(self, *, loading: bool = False, show_progress: bool = False) -> None:
+        """Run every job that is due; `loading`: within a stream of documents, of which more follow."""
+        while (job := self._due_job(loading)) is not None:
             _log.info("%s: %s", self._store.folder, job.kind.value)
             with self._store.freeing_space():
                 try:
@@ -161,14 +161,15 @@ class Maintenance:
     def _trained_for(self, codebook: int) -> int:
         return self._store.catalog.codebooks()[codebook].tokens
 
-    def _due_job(self) -> Job | None:
+    def _due_job(self, loading: bool) -> Job | None:
         snapshot = self._store.snapshot()
         newest = _newest(snapshot)
         trained_for = 0 if newest is None else self._trained_for(newest)
         expected = self._expected()
         sample = sample_size(self._centroids(expected), self._store.settings.dim)
         shapes, limit = policy.shapes(snapshot), self._store.segment_tokens
-        job = policy.next_job(shapes, newest, trained_for, expected, sample, limit)
+        fan_in = policy.LOADING_FAN_IN if loading else policy.FAN_IN
+        job = policy.next_job(shapes, newest, trained_for, expected, sample, limit, fan_in)
         if job is not None and job.kind is Kind.ENCODE and newest is not None and self._drifted(snapshot, job, newest):
             return Job(Kind.TRAIN)
         return job

@@ -27,8 +27,9 @@ DRIFTED = 1.25
 # Segments of similar size that are merged at once, and the upper limit in tokens of the smallest size class.
 FAN_IN = 8
 _SMALLEST = 1024
-# The same while more documents of a stream are expected: every token is rewritten less often, and searches wait.
-LOADING_FAN_IN = 64
+# FAN_IN while a stream is loading: fewer rewrites of every token, slower searches until the stream ends. Each segment
+# holds two or three open files, of which some systems allow a process 256.
+LOADING_FAN_IN = 24
 # A segment is rewritten without its tombstones when more than this share of its documents is deleted.
 _MAX_DELETED = 0.5
 
@@ -83,6 +84,7 @@ def next_job(
     expected: int,
     sample: int,
     limit: int = sys.maxsize,
+    fan_in: int = FAN_IN,
 ) -> Job | None:
     """Return the most urgent job, or None.
 
@@ -93,6 +95,7 @@ def next_job(
         expected: number of tokens that the collection is expected to reach; 0 if unknown.
         sample: number of tokens that train a codebook for a collection of that size.
         limit: number of tokens that a merged segment may have.
+        fan_in: number of segments of similar size that are merged at once.
     """
     for shape in segments:
         if shape.live < shape.documents * (1 - _MAX_DELETED) and (shape.tokens > _SMALLEST or not shape.live):
@@ -108,7 +111,6 @@ def next_job(
         if total > OUTGROWN * max(codebook_tokens, expected):
             return Job(Kind.TRAIN)
         return Job(Kind.ENCODE, tuple(shape.number for shape in head))
-    fan_in = LOADING_FAN_IN if expected else FAN_IN
     coded = [shape for shape in segments if shape.codebook is not None]
     return _next_merge(head, limit, fan_in) or _next_merge(coded, limit, fan_in)
 

@@ -1,4 +1,4 @@
-// The half of a k-means step that moves the centroids, deterministic at any number of threads.
+// The update step of k-means, deterministic at any number of threads.
 #include <algorithm>
 #include <vector>
 

@@ -84,8 +84,8 @@ void encode(const Codebook& codebook, const float* vectors, const std::int32_t* 
 //   order       the points' numbers, group after group: group g owns order[group_starts[g]..group_starts[g + 1])
 //   centroids   [centroid_count][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
 //   ids         [count] out: numbers into `centroids`; ties go to the first in the list
-// Both are rounded to 8 bits where the points of a block are of similar size: the distances |p - a| and |p - b| of two
-// centroids may be exchanged if they differ by no more than that rounding moves p, a and b.
+// Points of similar size are compared in int8: of two centroids whose distances differ by less than its rounding, either
+// may be returned, and which of them may depend on the points beside it in `order`, which share a scale.
 // The result depends on nothing but the input and the instruction set: not on the number of threads.
 void nearest(const float* points, std::size_t count, std::size_t dim, const std::int64_t* order,
              const std::int64_t* group_starts, std::size_t groups, const float* centroids, std::size_t centroid_count,

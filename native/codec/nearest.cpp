@@ -1,8 +1,9 @@
-// The half of a k-means step that assigns points to centroids, deterministic at any number of threads.
+// The assignment step of k-means, deterministic at any number of threads.
 //
 // Points are laid across lanes as a query's tokens are, and centroids are read as a document's, so that MaxSim's fold
 // finds them: argmin |p - c|^2 = argmax <p, c> - |c|^2 / 2. A block of points is folded in int8 if they are of similar
-// size, as token vectors are, else in fp32.
+// size, as token vectors are, else in fp32. Of points and centroids in int8, what all centroids have in common is
+// subtracted first, so that rounding spares what they differ in.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -23,11 +24,11 @@ constexpr std::size_t kPointsPerItem = 2048;
 // Rows whose norms are computed side by side, and rows that one item of parallel work prepares.
 constexpr std::size_t kRowsAbreast = 8;
 constexpr std::size_t kRowsPerItem = 1024;
-// The points of a block share a scale: one whose largest value is so many times smaller than another's keeps 5 of 7 bits.
+// The points of a block share a scale: one that is 4 times smaller than the largest keeps 5 of 7 bits.
 constexpr float kSimilarSize = 4.0f;
-// Largest values between which squares, and quotients by scales, are normal fp32 numbers.
-constexpr float kLeast = 1e-12f;
-constexpr float kMost = 1e12f;
+// Bounds of the largest value of a row: within them norms, and their quotients by scales, are normal fp32 numbers.
+constexpr float kMinMagnitude = 1e-9f;
+constexpr float kMaxMagnitude = 1e9f;
 // Sums of products of unsigned and signed bytes fit 32 bits up to this dimension.
 constexpr std::size_t kMaxInt8Dim = 1 << 15;
 constexpr float kMaxInt8 = 127.0f;
@@ -84,30 +85,34 @@ class FloatCentroids {
   std::vector<float> halves_;
 };
 
-// The same in int8 as the fold reads them, each with a scale. Norms are of the rounded rows, so that most of the rounding
-// cancels: what is left is in proportion to a point's distance.
+// The centroids in int8 as the fold reads them, each with a scale, less their mean. Norms are of the rounded rows, so
+// that most of the rounding cancels: what is left is in proportion to a point's distance.
 class Int8Centroids {
  public:
   Int8Centroids(const float* rows, std::size_t count, std::size_t dim, const maxsim::Int8Fold& kernel)
-      : steps_((dim + kernel.group - 1) / kernel.group),
+      : kernel_(kernel),
+        steps_((dim + kernel.group - 1) / kernel.group),
         stride_(steps_ * kernel.group * kernel.bytes),
         staged_(count * stride_),
         scales_(count),
-        halves_(count) {
-    std::vector<std::uint8_t> outside((count + kRowsPerItem - 1) / kRowsPerItem);
-    parallel_for(outside.size(), num_threads(), [&](std::size_t item, std::size_t) {
+        halves_(count),
+        mean_(mean_of(rows, count, dim)) {
+    std::vector<std::uint8_t> out_of_range((count + kRowsPerItem - 1) / kRowsPerItem);
+    parallel_for(out_of_range.size(), num_threads(), [&](std::size_t item, std::size_t) {
+      std::vector<float> centered(dim);
       std::vector<std::int8_t> values(dim);
       const std::size_t last = std::min(count, (item + 1) * kRowsPerItem);
       for (std::size_t row = item * kRowsPerItem; row < last; ++row) {
-        const float largest = largest_of(rows + row * dim, dim);
-        if (!(largest <= kMost)) {
-          outside[item] = 1;
+        for (std::size_t d = 0; d < dim; ++d) centered[d] = rows[row * dim + d] - mean_[d];
+        const float largest = largest_of(centered.data(), dim);
+        if (!(largest <= kMaxMagnitude)) {
+          out_of_range[item] = 1;
           return;
         }
-        const float inverse = largest < kLeast ? 0.0f : kMaxInt8 / largest;
+        const float inverse = largest < kMinMagnitude ? 0.0f : kMaxInt8 / largest;
         std::int64_t square = 0;
         for (std::size_t d = 0; d < dim; ++d) {
-          values[d] = rounded(rows[row * dim + d] * inverse);
+          values[d] = rounded(centered[d] * inverse);
           square += std::int64_t{values[d]} * values[d];
         }
         scales_[row] = largest / kMaxInt8;
@@ -115,11 +120,13 @@ class Int8Centroids {
         kernel.stage(values.data(), 1, dim, staged_.data() + row * stride_, stride_);
       }
     });
-    usable_ = std::find(outside.begin(), outside.end(), 1) == outside.end();
+    in_range_ = std::find(out_of_range.begin(), out_of_range.end(), 1) == out_of_range.end();
   }
 
+  const maxsim::Int8Fold& kernel() const { return kernel_; }
   // Whether all values are in the range of the scales.
-  bool usable() const { return usable_; }
+  bool in_range() const { return in_range_; }
+  const float* mean() const { return mean_.data(); }
   std::size_t steps() const { return steps_; }
   std::size_t stride() const { return stride_; }
   const std::uint8_t* row(std::size_t centroid) const { return staged_.data() + centroid * stride_; }
@@ -127,25 +134,39 @@ class Int8Centroids {
   float half(std::size_t centroid) const { return halves_[centroid]; }
 
  private:
+  static std::vector<float> mean_of(const float* rows, std::size_t count, std::size_t dim) {
+    std::vector<double> sums(dim);
+    for (std::size_t row = 0; row < count; ++row) {
+      for (std::size_t d = 0; d < dim; ++d) sums[d] += rows[row * dim + d];
+    }
+    std::vector<float> mean(dim);
+    for (std::size_t d = 0; d < dim; ++d) {
+      mean[d] = static_cast<float>(sums[d] / static_cast<double>(std::max<std::size_t>(count, 1)));
+    }
+    return mean;
+  }
+
+  const maxsim::Int8Fold& kernel_;
   std::size_t steps_;
   std::size_t stride_;
   Aligned<std::uint8_t> staged_;
   std::vector<float> scales_;
   std::vector<float> halves_;
-  bool usable_ = true;
+  std::vector<float> mean_;
+  bool in_range_ = true;
 };
 
-// What one thread needs to fold blocks in fp32. Rows have a value more than points: minus half the squared norm, times 1.
+// What one thread needs to fold blocks in fp32. Rows and points have one more value: minus half the squared norm, and 1.
 class FloatBlocks {
  public:
-  explicit FloatBlocks(const FloatCentroids& centroids) : centroids_(centroids) {}
+  FloatBlocks(const FloatCentroids& centroids, const maxsim::FloatFold& kernel)
+      : centroids_(centroids), kernel_(kernel) {}
 
   void begin_group() { gathered_ = false; }
 
   // Finds the winner of every point, as a position in the list.
   void fold(const Members& members, const float* const* points, std::size_t count, std::int32_t* winners) {
-    const maxsim::FloatFold& kernel = maxsim::kernels().f32[0];
-    const std::size_t dim = centroids_.dim(), steps = dim + 1, lanes = kernel.lanes;
+    const std::size_t dim = centroids_.dim(), steps = dim + 1, lanes = kernel_.lanes;
     if (!gathered_) gather(members);
     const std::size_t vectors = (count + lanes - 1) / lanes;
     query_.assign(vectors * steps * lanes, 0.0f);
@@ -157,8 +178,8 @@ class FloatBlocks {
     best_.assign(vectors * lanes, -std::numeric_limits<float>::infinity());
     where_.assign(vectors * lanes, 0);
     const auto* rows = reinterpret_cast<const char*>(rows_.data());
-    kernel.fold(query_.data(), vectors, steps, rows, steps * sizeof(float), {rows, 0}, members.count, 0, best_.data(),
-                where_.data());
+    kernel_.fold(query_.data(), vectors, steps, rows, steps * sizeof(float), {rows, 0}, members.count, 0, best_.data(),
+                 where_.data());
     std::copy_n(where_.begin(), count, winners);
   }
 
@@ -175,6 +196,7 @@ class FloatBlocks {
   }
 
   const FloatCentroids& centroids_;
+  const maxsim::FloatFold& kernel_;
   bool gathered_ = false;
   Aligned<float> rows_;
   Aligned<float> query_;
@@ -182,41 +204,45 @@ class FloatBlocks {
   Aligned<std::int32_t> where_;
 };
 
-// The same in int8.
+// What one thread needs to fold blocks in int8.
 class Int8Blocks {
  public:
   Int8Blocks(const Int8Centroids& centroids, std::size_t dim) : centroids_(centroids), dim_(dim) {}
 
   void begin_group() { gathered_ = false; }
 
-  // Whether the points suit one scale; `largest` is of all their values.
-  bool suits(const float* const* points, std::size_t count, float& largest) const {
-    if (dim_ > kMaxInt8Dim || !centroids_.usable()) return false;
-    float least = kMost;
-    largest = 0.0f;
+  // Centers the points of a block; returns false if they do not fit one scale.
+  bool take(const float* const* points, std::size_t count) {
+    if (dim_ > kMaxInt8Dim || !centroids_.in_range()) return false;
+    centered_.resize(count * dim_);
+    const float* mean = centroids_.mean();
+    float smallest = kMaxMagnitude;
+    largest_ = 0.0f;
     for (std::size_t p = 0; p < count; ++p) {
-      const float of_point = largest_of(points[p], dim_);
-      if (!(of_point <= kMost)) return false;
-      largest = std::max(largest, of_point);
-      least = std::min(least, of_point);
+      float* row = centered_.data() + p * dim_;
+      for (std::size_t d = 0; d < dim_; ++d) row[d] = points[p][d] - mean[d];
+      const float largest = largest_of(row, dim_);
+      if (!(largest <= kMaxMagnitude)) return false;
+      largest_ = std::max(largest_, largest);
+      smallest = std::min(smallest, largest);
     }
-    return least >= kLeast && least * kSimilarSize >= largest;
+    return smallest >= kMinMagnitude && smallest * kSimilarSize >= largest_;
   }
 
-  void fold(const Members& members, const float* const* points, std::size_t count, float largest,
-            std::int32_t* winners) {
-    const maxsim::Int8Fold& kernel = maxsim::kernels().i8;
+  // Finds the winner of every point that was taken, as a position in the list.
+  void fold(const Members& members, std::size_t count, std::int32_t* winners) {
+    const maxsim::Int8Fold& kernel = centroids_.kernel();
     if (!gathered_) gather(members);
     const std::size_t steps = centroids_.steps(), lanes = kernel.lanes;
     const std::size_t vectors = (count + lanes - 1) / lanes;
     query_.assign(vectors * steps * lanes * kernel.group * kernel.bytes, 0);
     bias_.assign(vectors * lanes, 0);
+    const float inverse = kMaxInt8 / largest_;
     if (kernel.bytes == 1) {
-      lay_out<std::int8_t>(points, count, kMaxInt8 / largest);
+      lay_out<std::int8_t>(count, inverse);
     } else {
-      lay_out<std::int16_t>(points, count, kMaxInt8 / largest);
+      lay_out<std::int16_t>(count, inverse);
     }
-    const float inverse = kMaxInt8 / largest;
     offsets_.resize(members.count);
     for (std::size_t c = 0; c < members.count; ++c) offsets_[c] = halves_[c] * inverse;
     best_.assign(vectors * lanes, -std::numeric_limits<float>::infinity());
@@ -229,15 +255,15 @@ class Int8Blocks {
 
  private:
   template <class T>
-  void lay_out(const float* const* points, std::size_t count, float inverse) {
-    const maxsim::Int8Fold& kernel = maxsim::kernels().i8;
+  void lay_out(std::size_t count, float inverse) {
+    const maxsim::Int8Fold& kernel = centroids_.kernel();
     const std::size_t lanes = kernel.lanes, group = kernel.group, vector = centroids_.steps() * lanes * group;
     auto* query = reinterpret_cast<T*>(query_.data());
     for (std::size_t p = 0; p < count; ++p) {
       T* out = query + (p / lanes) * vector + (p % lanes) * group;
       std::int32_t sum = 0;
       for (std::size_t d = 0; d < dim_; ++d) {
-        const std::int8_t value = rounded(points[p][d] * inverse);
+        const std::int8_t value = rounded(centered_[p * dim_ + d] * inverse);
         sum += value;
         out[(d / group) * lanes * group + d % group] = value;
       }
@@ -262,6 +288,8 @@ class Int8Blocks {
 
   const Int8Centroids& centroids_;
   std::size_t dim_;
+  float largest_ = 0.0f;
+  std::vector<float> centered_;
   bool gathered_ = false;
   Aligned<std::uint8_t> rows_;
   std::vector<float> scales_;
@@ -285,33 +313,35 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
       items.push_back({g, at, std::min(end, at + kPointsPerItem)});
     }
   }
+  // Read once: another thread may choose another instruction set meanwhile.
+  const maxsim::Kernels& kernels = maxsim::kernels();
   const FloatCentroids float_centroids(centroids, centroid_count, dim);
-  const Int8Centroids int8_centroids(centroids, centroid_count, dim, maxsim::kernels().i8);
+  const Int8Centroids int8_centroids(centroids, centroid_count, dim, kernels.i8);
   struct Worker {
     FloatBlocks in_float;
     Int8Blocks in_int8;
     std::size_t group = std::numeric_limits<std::size_t>::max();
   };
-  std::vector<Worker> workers(num_threads(), {FloatBlocks(float_centroids), Int8Blocks(int8_centroids, dim)});
+  std::vector<Worker> workers(num_threads(), {FloatBlocks(float_centroids, kernels.f32[0]), Int8Blocks(int8_centroids, dim)});
   parallel_for(items.size(), workers.size(), [&](std::size_t number, std::size_t thread) {
-    Worker& mine = workers[thread];
+    Worker& worker = workers[thread];
     const Item& item = items[number];
     const Members members{list + list_starts[item.group],
                           static_cast<std::size_t>(list_starts[item.group + 1] - list_starts[item.group])};
-    if (mine.group != item.group) {
-      mine.group = item.group;
-      mine.in_float.begin_group();
-      mine.in_int8.begin_group();
+    if (worker.group != item.group) {
+      worker.group = item.group;
+      worker.in_float.begin_group();
+      worker.in_int8.begin_group();
     }
     const float* block[kPointsPerBlock];
     std::int32_t winners[kPointsPerBlock];
     for (std::size_t first = item.first; first < item.last; first += kPointsPerBlock) {
       const std::size_t now = std::min(kPointsPerBlock, item.last - first);
       for (std::size_t p = 0; p < now; ++p) block[p] = points + static_cast<std::size_t>(order[first + p]) * dim;
-      if (float largest; mine.in_int8.suits(block, now, largest)) {
-        mine.in_int8.fold(members, block, now, largest, winners);
+      if (worker.in_int8.take(block, now)) {
+        worker.in_int8.fold(members, now, winners);
       } else {
-        mine.in_float.fold(members, block, now, winners);
+        worker.in_float.fold(members, block, now, winners);
       }
       for (std::size_t p = 0; p < now; ++p) ids[order[first + p]] = static_cast<std::int32_t>(members.list[winners[p]]);
     }

@@ -1,6 +1,6 @@
 """Two-level k-means over token vectors: a coarse layer that routes, and a fine layer that is the codebook.
 
-Both layers use one kernel, MaxSim's fused dot product and argmax, in 8 bits. No result depends on the number of
+Both layers use one kernel, MaxSim's fused dot product and argmax, in int8. No result depends on the number of
 threads: every sum has a fixed order. Routing is described in `serotine.index.files.router`.
 """
 

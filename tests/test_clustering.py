@@ -120,7 +120,7 @@ def test_points_outside_the_range_of_8_bits_have_a_centroid(path: str, value: fl
 
 
 def test_what_all_vectors_have_in_common_costs_no_precision(path: str) -> None:
-    """Vectors of length 1 whose noise is a hundredth: rounded as they are, they would be 9% farther from their centroids."""
+    """Vectors of length 1 with noise of a hundredth: rounded as they are, they would be 9% farther from centroids."""
     rng = np.random.default_rng(5)
     values = rng.standard_normal(32) + 0.01 * rng.standard_normal((3000, 32))
     values = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)

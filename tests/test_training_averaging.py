@@ -57,29 +57,87 @@ def test_all_tensors_are_averaged_by_weight(
     assert not (tmp_path / "mean" / "trainer_state.json").exists()
 
 
+def test_equal_integers_stay_and_others_are_refused(tmp_path: Path) -> None:
+    models = [write_model(tmp_path / name, 1.0) for name in "abc"]
+    for model in models:
+        save_file({"position_ids": np.arange(512)}, model / "ids.safetensors")
+    average_models(models, tmp_path / "mean")
+    assert load_file(tmp_path / "mean/ids.safetensors")["position_ids"].tolist() == list(range(512))
+    save_file({"position_ids": np.arange(512)[::-1].copy()}, models[2] / "ids.safetensors")
+    with pytest.raises(TrainingError, match="the integers 'position_ids' differ from those of"):
+        average_models(models, tmp_path / "other")
+
+
 def test_what_cannot_be_averaged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_model(tmp_path / "a", 1.0), write_model(tmp_path / "b", 5.0)
-    other = write_model(tmp_path / "other", 5.0, layers=12)
-    missing = Path(shutil.copytree(a, tmp_path / "missing"))
-    (missing / "config.json").unlink()
+
+    def copied(name: str, file: str, content: bytes | None) -> Path:
+        """Return a copy of the first model with another content of a file, or without it."""
+        folder = Path(shutil.copytree(a, tmp_path / name))
+        if content is None:
+            (folder / file).unlink()
+        else:
+            (folder / file).write_bytes(content)
+        return folder
+
+    half = copied("half", "README.md", b"# Another card")
+    save_file({"weight": np.ones((2, 3), dtype=np.float16)}, half / "model.safetensors")
     (tmp_path / "empty").mkdir()
-    cut = Path(shutil.copytree(a, tmp_path / "cut"))
-    (cut / "model.safetensors").write_bytes(b"\x08")
-    for models, options, status, message in [
-        ([a], [], 2, "needs at least 2 models, got 1"),
-        ([a, b], ["--weight", "1"], 2, "must be 2 positive numbers, one per model, got [1.0]"),
+    (tmp_path / "file").write_text("")
+    cases = [
+        ([a], [], 2, "folders: must be at least 2 models, got 1; add one"),
+        ([a, a / "../a"], [], 2, "given twice; give every model once"),
+        ([a, b], ["--weight", "1"], 2, "--weight: give one per model, 2 in all, got 1 weight"),
         ([a, b], ["--weight", "nan", "--weight", "1"], 2, "must be 2 positive numbers"),
-        ([a, other], [], 1, f"{other / 'config.json'}: differs from that of {a}"),
-        ([a, missing], [], 1, f"{missing / 'config.json'}: differs from that of {a}"),
-        ([a, tmp_path / "empty"], [], 1, "has no model"),
-        ([a, cut], [], 1, "cannot be read"),
-    ]:
+        ([a, b], ["--weight", "1e308", "--weight", "1e308"], 2, "must be 2 positive numbers"),
+        (
+            [a, copied("missing", "config.json", None)],
+            [],
+            1,
+            f"{tmp_path / 'missing/config.json'}: is missing, but {a}",
+        ),
+        (
+            [a, copied("more", "vocab.txt", b"a")],
+            [],
+            1,
+            f"{a / 'vocab.txt'}: is missing, but {tmp_path / 'more'} has it",
+        ),
+        (
+            [a, copied("other", "config.json", b"{}")],
+            [],
+            1,
+            f"{tmp_path / 'other/config.json'}: differs from that of {a}",
+        ),
+        (
+            [a, copied("bin", "1_Dense/pytorch_model.bin", b"")],
+            [],
+            1,
+            "weights must be safetensors; save the model again",
+        ),
+        ([a, copied("lora", "adapter_config.json", b"{}")], [], 1, "holds adapters, not a whole model"),
+        ([a, tmp_path / "empty"], [], 1, "holds no *.safetensors file; give the folder model/ of a run"),
+        (
+            [a, copied("cut", "model.safetensors", b"\x08")],
+            [],
+            1,
+            f"{tmp_path / 'cut/model.safetensors'}: cannot be read",
+        ),
+        ([a, half], [], 1, "tensors differ from those of"),
+    ]
+    for models, options, status, message in cases:
         assert main(["train", "average", *map(str, models), "-o", str(tmp_path / "mean"), *options]) == status
         assert message in capsys.readouterr().err
         assert not (tmp_path / "mean").exists()
-    assert main(["train", "average", str(a), str(b), "-o", str(b)]) == 1
-    assert "already exists; give a new folder" in capsys.readouterr().err
+    for output, status, message in (
+        (b, 2, f"{b}: lies within {b}; give another folder"),
+        (a / "mean", 2, f"lies within {a}; give another folder"),
+        (tmp_path / "empty", 1, "already exists; give a new folder"),
+        (tmp_path / "file/mean", 1, f"{tmp_path / 'file'}: is a file; give a folder"),
+    ):
+        assert main(["train", "average", str(a), str(b), "-o", str(output)]) == status
+        assert message in capsys.readouterr().err
     assert weights(b) == [5.0, 5.0]
+    assert not list(a.rglob("*.tmp"))
 
 
 def test_a_negative_weight_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,10 @@ def stage(**change: Any) -> dict[str, Any]:
             stage(objective="distillation", teachers=[{"encoder": "x"}], pool_factors=[3, 1]),
             r"stages\[0\].pool_factors: must be at least 2, got 1",
         ),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x"}], pool_factors=[3, 3]),
+            r"stages\[0\].pool_factors: must differ, got \[3, 3\]",
+        ),
         (stage(teachers=[{"encoder": "x"}]), r"stages\[0\].teachers: applies to distillation stages only"),
         (
             stage(objective="distillation", teachers=[{"encoder": "x", "sources": ["other"]}]),

@@ -251,7 +251,8 @@ def test_sources_are_sampled_by_size_and_weight() -> None:
     np.testing.assert_allclose(counts / 4000, [0.125, 0.25, 0.625], atol=0.03)
 
 
-def test_documents_are_merged_in_training_as_token_pooling_merges_them() -> None:
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-6), (torch.bfloat16, 0.03), (torch.float16, 3e-3)])
+def test_documents_are_merged_in_training_as_token_pooling_merges_them(dtype: Any, rounding: float) -> None:
     """Of every length, one without tokens; gradients reach the tokens of the documents alone."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((2, 3, 9, 4)).astype(np.float32)
@@ -259,14 +260,16 @@ def test_documents_are_merged_in_training_as_token_pooling_merges_them() -> None
     mask = np.arange(9) < np.array([[9, 5, 1], [0, 2, 8]])[..., None]
     # Skipped tokens are within a text.
     mask[0, 0, 4] = False
-    documents = torch.tensor(values, requires_grad=True)
+    documents = torch.tensor(values, dtype=dtype, requires_grad=True)
+    values = documents.detach().float().numpy()
     merged, merged_mask = merged_documents(documents, torch.from_numpy(mask), 2)
     for query, document in np.ndindex(2, 3):
         rows = values[query, document][mask[query, document]]
         expected = merge_tokens(rows, TokenPooling(2)) if len(rows) else rows
-        kept = merged[query, document][merged_mask[query, document]].detach().numpy()
-        np.testing.assert_allclose(kept, expected, atol=1e-6)
-    (merged[merged_mask] @ torch.ones(4)).sum().backward()
+        returned = merged[query, document][merged_mask[query, document]].detach().float().numpy()
+        np.testing.assert_allclose(returned, expected, atol=rounding)
+    assert merged.dtype == dtype
+    merged[merged_mask].sum().backward()
     assert documents.grad is not None
-    reached = documents.grad.abs().sum(dim=-1).numpy() > 0
+    reached = documents.grad.float().abs().sum(dim=-1).numpy() > 0
     assert (reached == mask).all()

@@ -186,25 +186,28 @@ def mine(
 
 @train.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path), help="The new folder.")
+@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path), help="Folder to create.")
 @click.option(
     "--weight",
     "weights",
     multiple=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Weight of a model, once per model in their order.  [default: all the same]",
+    help="Weight of a model; give one per model, in their order.  [default: equal]",
 )
 @json_option
 def average(models: tuple[Path, ...], folder: Path, weights: tuple[float, ...], json_file: str | None) -> None:
-    """Write the average of MODELS, which were trained from the same start, such as with other seeds.
+    """Average the weights of MODELS, runs of one recipe with different seeds.
 
-    Each is the folder model/ of a run. The average often ranks better than each of them, at the cost of one.
+    Each is the folder model/ of a run. The average has the size and the speed of one model and often ranks better.
     """
     from serotine.training import average_models
 
+    if weights and len(weights) != len(models):
+        given = plural(len(weights), "weight")
+        raise click.UsageError(f"--weight: give one per model, {len(models)} in all, got {given}")
     try:
         shares = average_models(models, folder, weights=weights or None)
-    except FileExistsError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise TrainingError(str(error)) from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None

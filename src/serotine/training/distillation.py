@@ -43,7 +43,7 @@ class InBatchDistillation(nn.Module):
         bm25_weight: share of BM25 in the scores; terms are counted over the documents of all examples.
         matryoshka: weights of the loss of the first so many dimensions of every vector, by their number; that of whole
             vectors has 1.
-        pooling: weights of the loss of merged document vectors, by the factor of token pooling.
+        pooling: weights of the loss of merged document vectors, by the factor of token pooling; that of all has 1.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class InBatchDistillation(nn.Module):
         query_vectors = queries["token_embeddings"]
         loss = divergence(query_vectors, documents, documents_mask)
         for dim, weight in self._matryoshka.items():
-            first, of_documents = (
+            first_of_queries, first_of_documents = (
                 nn.functional.normalize(vectors[..., :dim], dim=-1) for vectors in (query_vectors, documents)
             )
-            loss = loss + weight * divergence(first, of_documents, documents_mask)
+            loss = loss + weight * divergence(first_of_queries, first_of_documents, documents_mask)
         for factor, weight in self._pooling.items():
             loss = loss + weight * divergence(query_vectors, *merged_documents(documents, documents_mask, factor))
         return loss

@@ -151,9 +151,9 @@ class Stage:
         matryoshka_dims: the loss is also that of the first so many dimensions of every vector, which can then be used
             alone (Kusupati et al. 2022); needs teachers.
         matryoshka_weight: weight of the loss of each of them; that of whole vectors has 1.
-        pool_factors: the loss is also that of documents whose vectors are merged, about so many into one, as token
-            pooling merges them (Clavié et al. 2024); needs teachers.
-        pool_weight: weight of the loss of each of them; that of all vectors has 1.
+        pool_factors: the loss is also that of documents whose vectors token pooling has merged, by each of these
+            factors (Clavié et al. 2024); needs teachers.
+        pool_weight: weight of the loss of each factor; that of all vectors has 1.
         batch_size: examples per step and device.
         learning_rate: peak, reached after `warmup_ratio` of the steps, then decaying linearly to 0.
         head_learning_rate: of the projection; None: `learning_rate`.

@@ -169,6 +169,9 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
     for key in ("bm25_weight", "topics", "matryoshka_dims", "pool_factors"):
         if getattr(stage, key) and not stage.teachers:
             raise RecipeError(f"{location}.{key}: needs a teacher; set teachers or remove {key}")
+    for key in ("matryoshka_dims", "pool_factors"):
+        if len(set(values := getattr(stage, key))) < len(values):
+            raise RecipeError(f"{location}.{key}: must differ, got {list(values)}; remove repetitions")
     if stage.pool_factors and min(stage.pool_factors) < 2:
         raise RecipeError(f"{location}.pool_factors: must be at least 2, got {min(stage.pool_factors)}")
     if stage.bm25_sources and not stage.bm25_weight:

@@ -172,8 +172,9 @@ def million(results: Any) -> Iterator[str]:
     seconds = sum(session["seconds"] for session in results["built"]["sessions"])
     peak = max(session["peak_anonymous_bytes"] for session in results["built"]["sessions"])
     yield (
-        f"{results['documents']:,} passages, {results['tokens']:,} tokens; built in {seconds / 60:.0f} minutes, "
-        f"{peak / 1e9:.1f} GB peak anonymous memory, {results['bytes_per_token']:.0f} bytes per token.\n"
+        f"{results['documents']:,} passages, {results['tokens']:,} tokens; built in {seconds / 60:.1f} minutes, "
+        f"{peak / 1e9:.2f} GB peak anonymous memory, {results['bytes_per_token']:.0f} bytes per token, "
+        f"{results['segments']} segments, as large as the disk's free space allows.\n"
     )
     yield from table(
         [

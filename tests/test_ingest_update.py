@@ -409,7 +409,7 @@ def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[
 
 
 @pytest.mark.filterwarnings("ignore::serotine.errors.UnfinishedUpdateWarning")
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("step", [2, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     original = tmp_path / "original"
     with Index.create(original, encoder=WordEncoder()) as index:

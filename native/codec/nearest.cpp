@@ -54,37 +54,6 @@ float largest_of(const float* values, std::size_t count) {
 
 std::int8_t rounded(float value) { return static_cast<std::int8_t>(std::lrintf(value)); }
 
-// The fp32 centroids, with minus half the squared norm of each: one that is on many lists is computed once.
-class FloatCentroids {
- public:
-  FloatCentroids(const float* rows, std::size_t count, std::size_t dim) : rows_(rows), dim_(dim), halves_(count) {
-    parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, num_threads(), [&](std::size_t item, std::size_t) {
-      const std::size_t first = item * kRowsPerItem, last = std::min(count, first + kRowsPerItem);
-      // Rows side by side: one alone would wait for each addition.
-      for (std::size_t row = first; row < last; row += kRowsAbreast) {
-        const std::size_t now = std::min(kRowsAbreast, last - row);
-        double squares[kRowsAbreast] = {};
-        for (std::size_t d = 0; d < dim; ++d) {
-          for (std::size_t r = 0; r < now; ++r) {
-            const double value = rows[(row + r) * dim + d];
-            squares[r] += value * value;
-          }
-        }
-        for (std::size_t r = 0; r < now; ++r) halves_[row + r] = static_cast<float>(-0.5 * squares[r]);
-      }
-    });
-  }
-
-  std::size_t dim() const { return dim_; }
-  const float* row(std::size_t centroid) const { return rows_ + centroid * dim_; }
-  float half(std::size_t centroid) const { return halves_[centroid]; }
-
- private:
-  const float* rows_;
-  std::size_t dim_;
-  std::vector<float> halves_;
-};
-
 // The centroids in int8 as the fold reads them, each with a scale, less their mean. Norms are of the rounded rows, so
 // that most of the rounding cancels: what is left is in proportion to a point's distance.
 class Int8Centroids {
@@ -159,21 +128,21 @@ class Int8Centroids {
 // What one thread needs to fold blocks in fp32. Rows and points have one more value: minus half the squared norm, and 1.
 class FloatBlocks {
  public:
-  FloatBlocks(const FloatCentroids& centroids, const maxsim::FloatFold& kernel)
-      : centroids_(centroids), kernel_(kernel) {}
+  FloatBlocks(const float* centroids, std::size_t dim, const maxsim::FloatFold& kernel)
+      : centroids_(centroids), dim_(dim), kernel_(kernel) {}
 
   void begin_group() { gathered_ = false; }
 
   // Finds the winner of every point, as a position in the list.
   void fold(const Members& members, const float* const* points, std::size_t count, std::int32_t* winners) {
-    const std::size_t dim = centroids_.dim(), steps = dim + 1, lanes = kernel_.lanes;
+    const std::size_t steps = dim_ + 1, lanes = kernel_.lanes;
     if (!gathered_) gather(members);
     const std::size_t vectors = (count + lanes - 1) / lanes;
     query_.assign(vectors * steps * lanes, 0.0f);
     for (std::size_t p = 0; p < count; ++p) {
       float* out = query_.data() + (p / lanes) * steps * lanes + p % lanes;
-      for (std::size_t d = 0; d < dim; ++d) out[d * lanes] = points[p][d];
-      out[dim * lanes] = 1.0f;
+      for (std::size_t d = 0; d < dim_; ++d) out[d * lanes] = points[p][d];
+      out[dim_ * lanes] = 1.0f;
     }
     best_.assign(vectors * lanes, -std::numeric_limits<float>::infinity());
     where_.assign(vectors * lanes, 0);
@@ -185,17 +154,29 @@ class FloatBlocks {
 
  private:
   void gather(const Members& members) {
-    const std::size_t dim = centroids_.dim();
-    rows_.resize(members.count * (dim + 1));
+    const std::size_t steps = dim_ + 1;
+    rows_.resize(members.count * steps);
     for (std::size_t c = 0; c < members.count; ++c) {
-      const auto from = static_cast<std::size_t>(members.list[c]);
-      std::copy_n(centroids_.row(from), dim, rows_.data() + c * (dim + 1));
-      rows_[c * (dim + 1) + dim] = centroids_.half(from);
+      std::copy_n(centroids_ + static_cast<std::size_t>(members.list[c]) * dim_, dim_, rows_.data() + c * steps);
+    }
+    // Rows side by side: one alone would wait for each addition.
+    for (std::size_t first = 0; first < members.count; first += kRowsAbreast) {
+      float* rows = rows_.data() + first * steps;
+      const std::size_t abreast = std::min(kRowsAbreast, members.count - first);
+      double squares[kRowsAbreast] = {};
+      for (std::size_t d = 0; d < dim_; ++d) {
+        for (std::size_t c = 0; c < abreast; ++c) {
+          const double value = rows[c * steps + d];
+          squares[c] += value * value;
+        }
+      }
+      for (std::size_t c = 0; c < abreast; ++c) rows[c * steps + dim_] = static_cast<float>(-0.5 * squares[c]);
     }
     gathered_ = true;
   }
 
-  const FloatCentroids& centroids_;
+  const float* centroids_;
+  std::size_t dim_;
   const maxsim::FloatFold& kernel_;
   bool gathered_ = false;
   Aligned<float> rows_;
@@ -315,14 +296,13 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
   }
   // Read once: another thread may choose another instruction set meanwhile.
   const maxsim::Kernels& kernels = maxsim::kernels();
-  const FloatCentroids float_centroids(centroids, centroid_count, dim);
   const Int8Centroids int8_centroids(centroids, centroid_count, dim, kernels.i8);
   struct Worker {
     FloatBlocks in_float;
     Int8Blocks in_int8;
     std::size_t group = std::numeric_limits<std::size_t>::max();
   };
-  std::vector<Worker> workers(num_threads(), {FloatBlocks(float_centroids, kernels.f32[0]), Int8Blocks(int8_centroids, dim)});
+  std::vector<Worker> workers(num_threads(), {FloatBlocks(centroids, dim, kernels.f32[0]), Int8Blocks(int8_centroids, dim)});
   parallel_for(items.size(), workers.size(), [&](std::size_t number, std::size_t thread) {
     Worker& worker = workers[thread];
     const Item& item = items[number];

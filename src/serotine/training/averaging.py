@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -145,43 +144,36 @@ def _average_file(files: list[Path], shares: list[float], target: Path) -> None:
         import torch
     except ImportError:
         raise TrainingError(missing_extra("an average of models", "train")) from None
-    from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
     averaged: dict[str, Any] = {}
-    try:
-        opened = [safe_open(file, framework="pt") for file in files]
-        for file, tensors in zip(files, opened, strict=True):
-            if Counter(tensors.keys()) != Counter(opened[0].keys()):
+    opened = [_opened(file) for file in files]
+    for file, tensors in zip(files, opened, strict=True):
+        if set(tensors.keys()) != set(opened[0].keys()):
+            raise _other_architecture(file, files[0])
+    for name in opened[0].keys():  # noqa: SIM118 - it has no iterator
+        values = [tensors.get_tensor(name) for tensors in opened]
+        for file, value in zip(files, values, strict=True):
+            if value.shape != values[0].shape or value.dtype != values[0].dtype:
                 raise _other_architecture(file, files[0])
-        for name in opened[0].keys():  # noqa: SIM118 - it has no iterator
-            values = [tensors.get_tensor(name) for tensors in opened]
-            for file, value in zip(files, values, strict=True):
-                if value.shape != values[0].shape or value.dtype != values[0].dtype:
-                    raise _other_architecture(file, files[0])
-                if not value.is_floating_point() and not torch.equal(value, values[0]):
-                    raise TrainingError(f"{file}: the integers {name!r} differ from those of {files[0]}")
-            if values[0].is_floating_point():
-                total = sum(value.to(torch.float64) * share for value, share in zip(values, shares, strict=True))
-                averaged[name] = torch.as_tensor(total).to(values[0].dtype).contiguous()
-            else:
-                averaged[name] = values[0]
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{_unreadable(files)}: cannot be read ({reason(error)})") from None
+            if not value.is_floating_point() and not torch.equal(value, values[0]):
+                raise TrainingError(f"{file}: the integers {name!r} differ from those of {files[0]}")
+        if values[0].is_floating_point():
+            total = sum(value.to(torch.float64) * share for value, share in zip(values, shares, strict=True))
+            averaged[name] = torch.as_tensor(total).to(values[0].dtype).contiguous()
+        else:
+            averaged[name] = values[0]
     save_file(averaged, target, metadata={"format": "pt"})
+
+
+def _opened(file: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework="pt")
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{file}: cannot be read ({reason(error)})") from None
 
 
 def _other_architecture(file: Path, first: Path) -> TrainingError:
     return TrainingError(f"{file}: tensors differ from those of {first}; average models of one architecture")
-
-
-def _unreadable(files: list[Path]) -> Path:
-    """Return the first file that is not safetensors."""
-    from safetensors import SafetensorError, safe_open
-
-    for file in files:
-        try:
-            safe_open(file, framework="np")
-        except (OSError, SafetensorError):
-            return file
-    return files[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,11 +91,11 @@ def test_stages_find_most_of_the_exact_hits() -> None:
     """On clustered tokens small limits find nearly all exact hits, by scanning and by probing."""
     rng = np.random.default_rng(8)
     centers = random_tokens(rng, 60, 48, "unit").astype(np.float64)
-    tokens = centers[rng.integers(0, 60, 3000)] + 0.1 * rng.standard_normal((3000, 48))
+    tokens = centers[rng.integers(0, 60, 5000)] + 0.1 * rng.standard_normal((5000, 48))
     vectors = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float16)
-    offsets = offsets_of([5] * 600)
+    offsets = offsets_of([5] * 1000)
     codes = TokenCodes(vectors, 4, count=120, trained=True)
-    segment = codes.attach_to(_core.Segment(offsets, np.arange(600), vectors.view(np.uint16)))
+    segment = codes.attach_to(_core.Segment(offsets, np.arange(1000), vectors.view(np.uint16)))
     queries = [vectors[start : start + 4].astype(np.float32) for start in range(0, 1500, 50)]
     for with_postings in (False, True):
         if with_postings:
@@ -102,7 +103,7 @@ def test_stages_find_most_of_the_exact_hits() -> None:
         matching_hits = 0
         for query in queries:
             exact_hits = search([segment], query, 10, exact=True)[1]
-            _, numbers, report = search([segment], query, 10, candidates=150, rescored=20, postings=800)
+            _, numbers, report = search([segment], query, 10, candidates=150, rescored=20, postings=1300)
             assert report.probed is with_postings
             assert report.by_codes == 150
             matching_hits += len(set(exact_hits) & set(numbers))
@@ -131,7 +132,7 @@ def test_probing_reads_only_what_the_mask_allows() -> None:
         codes.attach_to(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16))), offsets
     )
     scanned = codes.attach_to(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16)))
-    for allowed in (120, 240, 400):
+    for allowed in (200, 240, 400):
         keep = rng.permutation(400) < allowed
         for start in range(0, 200, 10):
             query = vectors[start : start + 5].astype(np.float32)
@@ -148,12 +149,65 @@ def test_probing_reads_only_what_the_mask_allows() -> None:
     assert search([segment], query, 9, candidates=30, masks=[small_mask])[2].scanned
 
 
+def _cut(codes: TokenCodes, lengths: list[int], cuts: list[int]) -> list[_core.Segment]:
+    """Return segments of one codebook that have the documents between the cuts, with posting lists."""
+    offsets = offsets_of(lengths)
+    segments = []
+    for first, last in itertools.pairwise(cuts):
+        own = offsets[first : last + 1] - offsets[first]
+        rows = slice(offsets[first], offsets[last])
+        segment = _core.Segment(own, np.arange(first, last), codes.vectors[rows].view(np.uint16))
+        segment.set_codes(
+            codes.codebook,
+            codes.id_bytes[rows],
+            codes.residual_scales[rows],
+            codes.errors[rows],
+            codes.residuals[rows],
+            codes.bits,
+            codes.max_norm,
+        )
+        starts = np.empty(codes.count + 1, np.uint64)
+        segment.set_postings(starts, _core.make_postings(codes.id_bytes[rows], own, starts))
+        segments.append(segment)
+    return segments
+
+
+@given(
+    lengths=st.lists(st.integers(0, 6), min_size=120, max_size=300).filter(any),
+    pieces=st.integers(2, 6),
+    postings=st.sampled_from((30, 200, 1000)),
+    share=st.sampled_from((0.6, 1.0)),
+    seed=st.integers(0, 50),
+)
+@settings(max_examples=60, deadline=None)
+def test_segments_of_one_codebook_are_probed_as_one(
+    lengths: list[int], pieces: int, postings: int, share: float, seed: int
+) -> None:
+    """However a collection is cut into segments, the same documents pass every stage, in the same number."""
+    rng = np.random.default_rng(seed)
+    codes = TokenCodes(random_tokens(rng, sum(lengths), 16, "unit"), 4, count=30, trained=True, max_spread=0.1)
+    # No segment so small that it is scanned.
+    cuts = np.linspace(0, len(lengths), pieces + 1).astype(int).tolist()
+    (whole,) = _cut(codes, lengths, [0, len(lengths)])
+    parts = _cut(codes, lengths, cuts)
+    keep = rng.random(len(lengths)) < share
+    query = random_tokens(rng, 5, 16, "unit").astype(np.float32)
+    limits = {"refined": 6, "candidates": 4, "rescored": 3, "postings": postings}
+    masks = [mask_of(keep[first:last]) for first, last in itertools.pairwise(cuts)]
+    expected = search([whole], query, 3, masks=[mask_of(keep)], **limits)
+    found = search(parts, query, 3, masks=masks, **limits)
+    assert found[:2] == expected[:2]
+    assert found[2].probed is expected[2].probed
+    if expected[2].probed and not found[2].scanned:
+        assert found[2].by_centroids == expected[2].by_centroids
+
+
 def test_probing_is_repeatable(threads: None) -> None:
     """A thread's buffers must not affect later searches, of other segments or after 65,535 searches."""
     maxsim.set_num_threads(1)
     rng = np.random.default_rng(10)
     segments = []
-    for count in (90, 300, 150):
+    for count in (110, 300, 150):
         vectors, offsets = random_tokens(rng, 2 * count, 4, "unit"), offsets_of([2] * count)
         codes = TokenCodes(vectors, 4, count=20, trained=True)
         segment = codes.attach_to(_core.Segment(offsets, np.arange(count), vectors.view(np.uint16)))

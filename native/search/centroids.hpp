@@ -33,6 +33,13 @@ inline bool is_allowed(const std::uint64_t* mask, std::size_t document) {
   return mask == nullptr || ((mask[document / 64] >> (document % 64)) & 1) != 0;
 }
 
+// A segment that is probed, its place in the search, and which of its documents are allowed.
+struct SegmentPart {
+  const Segment* segment;
+  std::uint32_t number;
+  const std::uint64_t* mask;
+};
+
 // Drops all but the `count` best, in no particular order.
 void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 
@@ -64,20 +71,18 @@ class CentroidTable {
   // Scores the given documents of a segment, in increasing order.
   void scan(const Segment& segment, std::uint32_t number, const std::vector<std::uint32_t>& documents,
             std::vector<Candidate>& out) const;
-  // Reads about `postings` postings, of the centroids nearest to the query tokens, and returns the `count` documents
-  // with the highest sums, in increasing order.
-  std::vector<std::uint32_t> probe(const Segment& segment, const std::uint64_t* mask, std::uint64_t postings,
-                                   std::size_t count) const;
-
- private:
-  // A posting list that a query token reads, and the gain of every document in it.
+  // The posting lists of a centroid that a query token reads, and the gain of every document in them.
   struct List {
-    const std::uint32_t* at;
-    const std::uint32_t* end;
+    std::uint32_t centroid;
     std::uint32_t token;  // from 1
     std::uint32_t gain;
   };
-  std::vector<List> lists(const Segment& segment, std::uint64_t postings) const;
+  // Reads about `postings` postings of segments of this codebook, of the centroids nearest to the query tokens, and
+  // returns the `count` documents of all with the highest sums, or a few more where they tie, in no particular order.
+  std::vector<Candidate> probe(const std::vector<SegmentPart>& parts, std::uint64_t postings, std::size_t count) const;
+
+ private:
+  std::vector<List> lists(const std::vector<SegmentPart>& parts, std::uint64_t postings) const;
 
   std::size_t tokens_;
   std::size_t width_;

@@ -10,6 +10,8 @@ namespace {
 // About how many centroids are sampled to count the postings of a level.
 constexpr std::size_t kSampled = 4096;
 constexpr std::size_t kLevels = 256;
+// The most that a document's sum can hold.
+constexpr std::uint32_t kMostSum = 65535;
 // Words scanned between two raises of the threshold.
 constexpr std::size_t kWordsPerScan = 1024;
 // Documents whose sums a probe holds at a time: 128 KiB of words.
@@ -20,23 +22,52 @@ constexpr std::size_t kListsAhead = 8;
 // A document and the sum over its posting lists.
 struct DocumentSum {
   std::uint32_t sum;
+  std::uint32_t segment;
   std::uint32_t document;
 };
+
+// Where the next piece of a posting list begins, and what it adds to its documents.
+struct Reading {
+  const std::uint32_t* at;
+  const std::uint32_t* end;
+  std::uint32_t token;
+  std::uint32_t gain;
+};
+
+std::uint64_t length(const Segment& segment, std::size_t centroid) {
+  return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid];
+}
+
+std::uint64_t length(const std::vector<SegmentPart>& parts, std::size_t centroid) {
+  std::uint64_t sum = 0;
+  for (const SegmentPart& part : parts) sum += length(*part.segment, centroid);
+  return sum;
+}
+
+// The lists that a segment has, in the order given.
+std::vector<Reading> readings(const Segment& segment, const std::vector<CentroidTable::List>& lists) {
+  std::vector<Reading> out;
+  out.reserve(lists.size());
+  for (const CentroidTable::List& list : lists) {
+    const std::uint32_t* at = segment.postings + segment.posting_starts[list.centroid];
+    if (const std::uint64_t count = length(segment, list.centroid)) out.push_back({at, at + count, list.token, list.gain});
+  }
+  return out;
+}
 
 }  // namespace
 
 // Every query token has a typical similarity, that of the best token of a median document; the excess over it is what a
 // document gains. Lists are read down to one distance from it, the same for all query tokens, chosen so that about
 // `postings` postings are read: many lists for a rare word, only the nearest for a common one.
-std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, std::uint64_t postings) const {
-  const auto length = [&](std::size_t centroid) {
-    return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid];
-  };
+std::vector<CentroidTable::List> CentroidTable::lists(const std::vector<SegmentPart>& parts, std::uint64_t postings) const {
+  std::size_t documents = 0;
+  for (const SegmentPart& part : parts) documents += part.segment->documents;
   const std::size_t stride = std::max<std::size_t>(centroids_ / kSampled, 1);
   // reached[t][v]: postings of the lists whose byte is at least v.
   std::vector<std::array<std::uint64_t, kLevels + 1>> reached(tokens_);
   for (std::size_t c = 0; c < centroids_; c += stride) {
-    const std::uint64_t sampled = length(c) * stride;
+    const std::uint64_t sampled = length(parts, c) * stride;
     const std::uint8_t* row = rows_.data() + c * width_;
     for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += sampled;
   }
@@ -44,7 +75,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
   for (std::size_t t = 0; t < tokens_; ++t) {
     for (std::size_t v = kLevels; v-- > 0;) {
       reached[t][v] += reached[t][v + 1];
-      if (typical[t] == 0 && reached[t][v] * 2 >= segment.documents) typical[t] = static_cast<int>(v);
+      if (typical[t] == 0 && reached[t][v] * 2 >= documents) typical[t] = static_cast<int>(v);
     }
   }
   const auto level = [&](std::size_t t, int distance) {
@@ -70,9 +101,8 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
         const std::size_t last = std::min(centroids_, first + kBlock);
         for (std::size_t c = first; c < last; ++c) {
           const int value = rows_[c * width_ + t];
-          if (value < lowest || length(c) == 0) continue;
-          const std::uint32_t* list = segment.postings + segment.posting_starts[c];
-          token_lists.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1),
+          if (value < lowest || length(parts, c) == 0) continue;
+          token_lists.push_back({static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(t + 1),
                                  static_cast<std::uint32_t>(value - base)});
         }
       }
@@ -85,14 +115,17 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
   return out;
 }
 
-std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const std::uint64_t* mask, std::uint64_t postings,
-                                                std::size_t count) const {
-  std::vector<List> selected = lists(segment, postings);
-  // One word per document: its saturating sum so far (high half) and the last query token that reached it
+std::vector<Candidate> CentroidTable::probe(const std::vector<SegmentPart>& parts, std::uint64_t postings,
+                                            std::size_t count) const {
+  const std::vector<List> chosen = lists(parts, postings);
+  // One word per document: its sum so far (high half) and the last query token that reached it
   // (low half), so that words compare as sums do. One block of documents at a time, so that the words stay in
   // the second-level cache; every list is read once, one piece per block.
   thread_local Aligned<std::uint32_t> words;
   words.resize(kDocumentsPerBlock);
+  // Where many query tokens could exceed the sum, each adds a power of two less, but something.
+  std::uint32_t shift = 0;
+  while ((((kLevels - 1) >> shift) + 1) * tokens_ > kMostSum) ++shift;
   const CentroidKernels& loops = centroid_kernels();
   std::array<std::uint32_t, kWordsPerScan> positions;
   std::vector<DocumentSum> best;
@@ -107,48 +140,50 @@ std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const st
     std::erase_if(best, [&](const DocumentSum& entry) { return entry.sum < threshold; });
     room = std::max(count * 4, best.size() * 2);
   };
-  for (std::size_t first = 0; first < segment.documents; first += kDocumentsPerBlock) {
-    const auto base = static_cast<std::uint32_t>(first);
-    const std::size_t here = std::min(kDocumentsPerBlock, segment.documents - first);
-    const std::uint64_t past = first + here;
-    std::uint32_t* word = words.data();
-    std::fill_n(word, here, 0);
-    for (std::size_t l = 0; l < selected.size(); ++l) {
-      if (l + kListsAhead < selected.size()) {
-        // A piece is about thirty documents: two cache lines.
-        __builtin_prefetch(selected[l + kListsAhead].at);
-        __builtin_prefetch(selected[l + kListsAhead].at + 16);
+  for (const SegmentPart& part : parts) {
+    std::vector<Reading> selected = readings(*part.segment, chosen);
+    for (std::size_t first = 0; first < part.segment->documents; first += kDocumentsPerBlock) {
+      const auto base = static_cast<std::uint32_t>(first);
+      const std::size_t here = std::min(kDocumentsPerBlock, part.segment->documents - first);
+      const std::uint64_t past = first + here;
+      std::uint32_t* word = words.data();
+      std::fill_n(word, here, 0);
+      for (std::size_t l = 0; l < selected.size(); ++l) {
+        if (l + kListsAhead < selected.size()) {
+          // A piece is about thirty documents: two cache lines.
+          __builtin_prefetch(selected[l + kListsAhead].at);
+          __builtin_prefetch(selected[l + kListsAhead].at + 16);
+        }
+        Reading& list = selected[l];
+        const std::uint32_t token = list.token;
+        const std::uint32_t added = (std::max(list.gain >> shift, 1u) << 16) | token;
+        const std::uint32_t* at = list.at;
+        for (; at < list.end && *at < past; ++at) {
+          const std::uint32_t stamp = word[*at - base];
+          // The lists of a token come best first, so a later list adds nothing. No branch: it would often be
+          // mispredicted.
+          const std::uint32_t last = stamp & 0xffffu;
+          const std::uint32_t fresh = 0u - static_cast<std::uint32_t>(last != token);
+          word[*at - base] = stamp + ((added - last) & fresh);
+        }
+        list.at = at;
       }
-      List& list = selected[l];
-      const std::uint32_t token = list.token;
-      const std::uint32_t gain = list.gain << 16;
-      const std::uint32_t* at = list.at;
-      for (; at < list.end && *at < past; ++at) {
-        const std::uint32_t stamp = word[*at - base];
-        // The lists of a token come best first, so a later list adds nothing. No branch: it would often be
-        // mispredicted.
-        const std::uint32_t fresh = 0u - static_cast<std::uint32_t>((stamp & 0xffffu) != token);
-        const std::uint32_t before = stamp & 0xffff0000u;
-        const std::uint32_t sum = before + (gain & fresh);
-        word[*at - base] = (sum < before ? 0xffff0000u : sum) | token;
+      for (std::size_t next = 0; next < here;) {
+        const std::size_t last = std::min(here, next + kWordsPerScan);
+        const std::size_t reached = loops.reaching(word + next, last - next, threshold << 16, positions.data());
+        for (std::size_t i = 0; i < reached; ++i) {
+          const std::size_t d = next + positions[i];
+          if (is_allowed(part.mask, first + d)) best.push_back({word[d] >> 16, part.number, static_cast<std::uint32_t>(first + d)});
+        }
+        if (best.size() >= room) tighten();
+        next = last;
       }
-      list.at = at;
-    }
-    for (std::size_t next = 0; next < here;) {
-      const std::size_t last = std::min(here, next + kWordsPerScan);
-      const std::size_t reached = loops.reaching(word + next, last - next, threshold << 16, positions.data());
-      for (std::size_t i = 0; i < reached; ++i) {
-        const std::size_t d = next + positions[i];
-        if (is_allowed(mask, first + d)) best.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
-      }
-      if (best.size() >= room) tighten();
-      next = last;
     }
   }
   tighten();
-  std::vector<std::uint32_t> out(best.size());
-  std::transform(best.begin(), best.end(), out.begin(), [](const DocumentSum& entry) { return entry.document; });
-  std::sort(out.begin(), out.end());
+  std::vector<Candidate> out;
+  out.reserve(best.size());
+  for (const DocumentSum& entry : best) out.push_back({static_cast<float>(entry.sum), entry.segment, entry.document});
   return out;
 }
 

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kRefinedPerItem = 128;
 // Documents that a probe returns for each document that the residual stage scores.
 constexpr std::size_t kProbedPerRefined = 3;
+// Probing pays off where it returns at most one in so many documents: those are scored by all their tokens as well.
+constexpr std::size_t kLeastPerProbed = 2;
 // Documents of the residual stage that are prefetched and not yet scored, and how many documents ahead of those the
 // centroid ids are prefetched.
 constexpr std::size_t kPending = 4;
@@ -31,6 +33,10 @@ class StagedSearch : Stages {
 
  private:
   std::vector<Candidate> score_centroids();
+  // Scores every allowed document of a segment.
+  void scan(const SegmentPart& part, std::size_t allowed, std::vector<Candidate>& out);
+  // Scores documents that are in the order of their positions.
+  void scan(const std::vector<Candidate>& found, std::vector<Candidate>& out);
   const CentroidTable& table(const codec::Codebook* codebook);
   void score_residuals(std::vector<Candidate>& candidates);
   void prefetch_ids(const Candidate& candidate) const;
@@ -47,46 +53,68 @@ const CentroidTable& StagedSearch::table(const codec::Codebook* codebook) {
 std::vector<Candidate> StagedSearch::score_centroids() {
   const Timer timer(report_.centroids_ms);
   std::vector<Candidate> out;
+  std::vector<std::size_t> allowed(segments_.size(), 0);
   std::size_t allowed_in_all = 0;
   for (std::size_t s = 0; s < segments_.size(); ++s) {
-    if (segments_[s].codebook != nullptr) allowed_in_all += count_allowed(segments_[s], masks_[s]);
+    if (segments_[s].codebook != nullptr) allowed_in_all += allowed[s] = count_allowed(segments_[s], masks_[s]);
   }
   // The code stage scores them all anyway. In all segments or in none: documents without a score cannot be compared.
   report_.direct = allowed_in_all > 0 && allowed_in_all <= options_.candidates;
+  // Segments of one codebook are probed as one: their sums compare.
+  std::map<const codec::Codebook*, std::vector<SegmentPart>> probed;
   for (std::uint32_t s = 0; s < segments_.size(); ++s) {
     const Segment& segment = segments_[s];
-    if (segment.codebook == nullptr) continue;
-    const std::uint64_t* mask = masks_[s];
-    const std::size_t allowed = count_allowed(segment, mask);
-    if (allowed == 0) continue;
+    if (allowed[s] == 0) continue;
     if (report_.direct) {
-      for (const std::uint32_t d : allowed_documents(segment, mask)) out.push_back({0.0f, s, d});
+      for (const std::uint32_t d : allowed_documents(segment, masks_[s])) out.push_back({0.0f, s, d});
       continue;
     }
-    const CentroidTable& scores = table(segment.codebook);
-    const std::size_t before = out.size();
-    std::size_t scored = allowed;
-    // Posting lists pay off where they exclude most documents; they would miss the few matches of a selective filter.
-    const bool probing = segment.postings != nullptr && query_.tokens() <= kMostProbingTokens &&
-                         allowed > options_.refined && allowed * 4 >= segment.documents;
-    if (probing) {
-      // A segment reads postings in proportion to its documents.
-      const auto postings = static_cast<std::uint64_t>(static_cast<double>(options_.postings) *
-                                                       static_cast<double>(allowed) / static_cast<double>(allowed_in_all));
-      const std::vector<std::uint32_t> probed = scores.probe(segment, mask, postings, options_.refined * kProbedPerRefined);
-      if (probed.size() >= std::min(allowed, options_.k)) {
-        report_.probed = true;
-        scores.scan(segment, s, probed, out);
-        scored = probed.size();
-      }
+    // Posting lists would miss the few matches of a selective filter.
+    if (segment.postings != nullptr && query_.tokens() <= kMostProbingTokens && allowed[s] * 4 >= segment.documents) {
+      probed[segment.codebook].push_back({&segment, s, masks_[s]});
+    } else {
+      scan({&segment, s, masks_[s]}, allowed[s], out);
     }
-    if (out.size() == before) {
-      report_.scanned = true;
-      scores.scan(segment, s, mask, options_.refined, out);
+  }
+  for (const auto& [codebook, parts] : probed) {
+    std::size_t here = 0;
+    for (const SegmentPart& part : parts) here += allowed[part.number];
+    const std::size_t wanted = options_.refined * kProbedPerRefined;
+    std::vector<Candidate> found;
+    if (here > wanted * kLeastPerProbed) {
+      // In proportion to their documents.
+      const auto postings = static_cast<std::uint64_t>(static_cast<double>(options_.postings) * static_cast<double>(here) /
+                                                       static_cast<double>(allowed_in_all));
+      found = table(codebook).probe(parts, postings, wanted);
     }
-    report_.by_centroids += scored;
+    if (found.size() < std::min(here, options_.k)) {
+      for (const SegmentPart& part : parts) scan(part, allowed[part.number], out);
+      continue;
+    }
+    report_.probed = true;
+    report_.by_centroids += found.size();
+    sort_by_position(found);
+    scan(found, out);
   }
   return out;
+}
+
+void StagedSearch::scan(const SegmentPart& part, std::size_t allowed, std::vector<Candidate>& out) {
+  report_.scanned = true;
+  report_.by_centroids += allowed;
+  table(part.segment->codebook).scan(*part.segment, part.number, part.mask, options_.refined, out);
+}
+
+void StagedSearch::scan(const std::vector<Candidate>& found, std::vector<Candidate>& out) {
+  std::vector<std::uint32_t> documents;
+  for (std::size_t first = 0; first < found.size(); first += documents.size()) {
+    documents.clear();
+    for (std::size_t i = first; i < found.size() && found[i].segment == found[first].segment; ++i) {
+      documents.push_back(found[i].document);
+    }
+    const Segment& segment = segment_of(found[first]);
+    table(segment.codebook).scan(segment, found[first].segment, documents, out);
+  }
 }
 
 void StagedSearch::prefetch_ids(const Candidate& candidate) const {

@@ -32,7 +32,7 @@ _COPIED_TOKENS = 1 << 20
 # Documents whose pooled vectors are copied per step.
 _COPIED_DOCUMENTS = 1 << 14
 # Documents of a segment that make posting lists pay: below, scanning all centroid ids takes less time.
-POSTINGS_FROM = 100_000
+POSTINGS_FROM = 4096
 
 Tick = Callable[[int], None]
 # Arrays of a codes file that are held in memory while its residuals are written.

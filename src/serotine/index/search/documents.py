@@ -185,7 +185,7 @@ class StoredView:
         if self._options.mode == "xtr":
             return plan.rank_xtr(self.snapshot, vectors, self._options.retrieved_tokens(depth), depth, self._matching)
         options = self._options.of_late_stage()
-        effort = choose_effort(options, depth, self.snapshot.calibration)
+        effort = choose_effort(options, depth, self.snapshot.calibration, self.snapshot.documents)
         return plan.rank(self.snapshot, vectors, effort, depth, self._matching)
 
     def _pooled(self, depth: int, queries: Queries) -> list[Ranking]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from serotine.index.search.options import DEFAULT_RECALL, SearchOptions
@@ -15,11 +15,15 @@ def _unmeasured(depth: int, candidates: tuple[int, ...], missed: tuple[float, ..
     return Curve(depth, candidates, missed, missed_bound=(), missed_safe=missed)
 
 
-# An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, and a fifth more.
+# An index without a calibration: shares missed with serotine-mini on so many package descriptions, and a fifth more.
+_UNMEASURED_DOCUMENTS = 20_000
 _UNMEASURED = (
     _unmeasured(10, (32, 64, 128, 192, 256, 384, 768), (0.056, 0.025, 0.012, 0.008, 0.006, 0.003, 0.0009)),
     _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.032, 0.016, 0.01, 0.005, 0.0025, 0.0009)),
 )
+# More documents take more candidates for the same recall: by a power of the number that fits a hundred hits of 61,402
+# package descriptions and of a million made passages; ten hits took the same effort there, or twice as much.
+_UNMEASURED_GROWTH = 0.15
 
 # A share of misses below any that can be measured.
 _LEAST_MISSED = 1e-7
@@ -42,25 +46,37 @@ class Effort:
     recall_lower_bound: float | None = None
 
 
-def choose_effort(options: SearchOptions, depth: int, calibration: Calibration | None) -> Effort:
-    """Return the effort of a late search for `depth` hits."""
+def choose_effort(options: SearchOptions, depth: int, calibration: Calibration | None, documents: int = 0) -> Effort:
+    """Return the effort of a late search for `depth` hits; the number of documents counts without a calibration."""
     if options.exact:
         return Effort()
     if options.candidates is not None:
         return _given(max(options.candidates, depth), depth, calibration)
-    return _sufficient(DEFAULT_RECALL if options.recall is None else options.recall, depth, calibration)
+    recall = DEFAULT_RECALL if options.recall is None else options.recall
+    if calibration is None:
+        return _sufficient(recall, depth, _unmeasured_curves(documents), measured=False)
+    return _sufficient(recall, depth, calibration.curves, measured=True)
+
+
+@lru_cache(maxsize=16)
+def _unmeasured_curves(documents: int) -> tuple[Curve, ...]:
+    """Return the curves of an index of so many documents that has no calibration."""
+    factor = max(documents / _UNMEASURED_DOCUMENTS, 1.0) ** _UNMEASURED_GROWTH
+    return tuple(
+        replace(curve, candidates=tuple(math.ceil(count * factor) for count in curve.candidates))
+        for curve in _UNMEASURED
+    )
 
 
 # Searches of one index repeat a few pairs of recall and depth.
 @lru_cache(maxsize=1024)
-def _sufficient(recall: float, depth: int, calibration: Calibration | None) -> Effort:
+def _sufficient(recall: float, depth: int, curves: tuple[Curve, ...], *, measured: bool) -> Effort:
     """Return the least effort that keeps `recall`, as is 80% certain: an exact search where no other is known."""
-    curves = _UNMEASURED if calibration is None else calibration.curves
     place = _place(curves, depth, (1 - recall) * (1 + _ROUNDING))
     if place is None:
         return Effort()
     candidates = max(math.ceil(place.candidates * (1 - _ROUNDING)), depth)
-    return Effort(candidates) if calibration is None else place.effort(candidates)
+    return place.effort(candidates) if measured else Effort(candidates)
 
 
 @lru_cache(maxsize=1024)

@@ -24,14 +24,23 @@ _REFINED, _REFINED_PER_CANDIDATE = 300, 4
 _RESCORED_SHARE = {2: 0.75, 4: 0.25, 8: 0.25}
 _MIN_RESCORED_EXTRA = {2: 20, 4: 5, 8: 5}
 _CANDIDATES_PER_RESCORED = 40
-# Postings read in segments that have lists: a base, plus some per document scored over its codes. Measured on a million
-# passages for recall@10 above 0.95 (benchmarks/million.py), with up to twice the documents refined.
-_POSTINGS, _POSTINGS_PER_CANDIDATE = 1_200_000, 5_000
+# Postings read in segments that have lists: a base, plus per document of the collection some, plus some per document
+# scored over its codes. So many that recall is within 0.001 of a scan's, on 20,000 and 61,402 package descriptions,
+# and within 0.003 of that with twice as many on a million made passages (benchmarks/million.py).
+_POSTINGS, _POSTINGS_PER_DOCUMENT, _POSTINGS_PER_DOCUMENT_AND_CANDIDATE = 60_000, 1.2, 0.005
 
 
-def _stages(effort: Effort, depth: int, bits: int) -> _core.SearchOptions:
-    """Return the number of documents that each stage of a late search for `depth` hits scores, over codes of `bits`."""
+def _stages(effort: Effort, depth: int, bits: int, documents: int) -> _core.SearchOptions:
+    """Return the number of documents that each stage of a late search scores.
+
+    Args:
+        effort: how thoroughly to search.
+        depth: number of documents to rank.
+        bits: of the codes per dimension.
+        documents: number of documents of the collection.
+    """
     candidates = depth if effort.candidates is None else effort.candidates
+    postings_per_document = _POSTINGS_PER_DOCUMENT + _POSTINGS_PER_DOCUMENT_AND_CANDIDATE * candidates
     extra = max(
         math.floor(depth * _RESCORED_SHARE[bits]), candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA[bits]
     )
@@ -40,7 +49,7 @@ def _stages(effort: Effort, depth: int, bits: int) -> _core.SearchOptions:
         refined=_REFINED + _REFINED_PER_CANDIDATE * candidates,
         candidates=candidates,
         rescored=depth + extra,
-        postings=_POSTINGS + _POSTINGS_PER_CANDIDATE * candidates,
+        postings=_POSTINGS + math.ceil(documents * postings_per_document),
         exact=effort.candidates is None,
     )
 
@@ -90,7 +99,7 @@ def rank(
     """
     views = list(snapshot.segments.values())
     bits = min((view.segment.bits for view in views if view.segment.codes is not None), default=4)
-    results, documents = _search(snapshot, queries, _stages(effort, depth, bits), matching)
+    results, documents = _search(snapshot, queries, _stages(effort, depth, bits, snapshot.documents), matching)
     has_vectors = all(view.segment.vectors is not None for view in views)
     return [_ranking(result, documents, effort, has_vectors=has_vectors) for result in results]
 

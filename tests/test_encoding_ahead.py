@@ -7,6 +7,8 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,40 @@ def test_an_error_follows_the_items_before_it() -> None:
     with pytest.raises(ValueError, match=r"^texts\[3\]: broken$"):
         received.extend(computed_ahead(items()))
     assert received == [1, 2]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("started", [0, 2])
+def test_without_a_thread_items_are_computed_when_due(
+    depth: int, started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the limit of threads none starts at all; when the interpreter exits, what is running ends."""
+    submit = ThreadPoolExecutor.submit
+    calls = 0
+
+    def limited(executor: ThreadPoolExecutor, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > started:
+            raise RuntimeError("can't start new thread")
+        return submit(executor, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", limited)
+    assert list(computed_ahead(range(10), depth)) == list(range(10))
+    assert calls == started + 1
+
+
+def test_a_thread_that_cannot_start_loses_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`submit` queues the work before it starts the thread."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    ahead = computed_ahead(range(5))
+    received = [next(ahead), next(ahead)]
+    monkeypatch.undo()
+    assert received + list(ahead) == list(range(5))
 
 
 def test_a_caller_that_ends_early_leaves_no_thread() -> None:

@@ -87,6 +87,11 @@ def stage(**change: Any) -> dict[str, Any]:
         ),
         (stage(topics=8), r"stages\[0\].topics: needs a teacher"),
         (stage(matryoshka_dims=[64]), r"stages\[0\].matryoshka_dims: needs a teacher; set teachers or remove"),
+        (
+            stage(pool_weight=0.2),
+            r"stages\[0\].pool_weight: applies with pool_factors only; set it or remove pool_weight",
+        ),
+        (stage(matryoshka_weight=0), r"stages\[0\].matryoshka_weight: applies with matryoshka_dims only; set it or"),
         (stage(pool_factors=[2]), r"stages\[0\].pool_factors: needs a teacher; set teachers or remove"),
         (
             stage(objective="distillation", teachers=[{"encoder": "x"}], pool_factors=[3, 1]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Final, TypeVar
 
@@ -22,22 +22,32 @@ def computed_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
     """Yield the items in order, while up to `depth` further ones are computed on one other thread.
 
     An exception of `items` reaches the caller after the items before it. When the caller ends early, what is being
-    computed is finished and dropped. `items` sees the context variables of the first call.
+    computed is finished and dropped. `items` sees the context variables of the first call. Where no thread can start,
+    since the interpreter is exiting or the process has too many, every item is computed when it is due.
 
     >>> list(computed_ahead(number * number for number in range(4)))
     [0, 1, 4, 9]
     """
     iterator = iter(items)
     context = copy_context()
+    pending: deque[Future[Item | _End]] = deque()
 
     def step() -> Item | _End:
         return next(iterator, _END)
 
     with ThreadPoolExecutor(1, thread_name_prefix="serotine-ahead") as executor:
-        pending = deque(executor.submit(context.run, step) for _ in range(depth))
+        has_thread = True
         try:
-            while not isinstance(item := pending.popleft().result(), _End):
-                pending.append(executor.submit(context.run, step))
+            while True:
+                try:
+                    while has_thread and len(pending) < depth + 1:
+                        pending.append(executor.submit(context.run, step))
+                except RuntimeError:
+                    # For good: a thread that starts later would compute what was submitted in vain.
+                    has_thread = False
+                item = pending.popleft().result() if pending else context.run(step)
+                if isinstance(item, _End):
+                    return
                 yield item
         finally:
             for future in pending:

@@ -66,6 +66,9 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
 }
 
 
+_DEFAULTS = {attribute.name: attribute.default for attribute in fields(Stage)}
+
+
 def load_recipe(file: str | Path) -> Recipe:
     """Load a recipe from a YAML file; paths in it are relative to its folder.
 
@@ -169,7 +172,9 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
     for key in ("bm25_weight", "topics", "matryoshka_dims", "pool_factors"):
         if getattr(stage, key) and not stage.teachers:
             raise RecipeError(f"{location}.{key}: needs a teacher; set teachers or remove {key}")
-    for key in ("matryoshka_dims", "pool_factors"):
+    for key, weight in (("matryoshka_dims", "matryoshka_weight"), ("pool_factors", "pool_weight")):
+        if not getattr(stage, key) and getattr(stage, weight) != _DEFAULTS[weight]:
+            raise RecipeError(f"{location}.{weight}: applies with {key} only; set it or remove {weight}")
         if len(set(values := getattr(stage, key))) < len(values):
             raise RecipeError(f"{location}.{key}: must differ, got {list(values)}; remove repetitions")
     if stage.pool_factors and min(stage.pool_factors) < 2:

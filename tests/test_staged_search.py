@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.core_cases import CoreCase, TokenCodes, mask_of, offsets_of, options_of, random_tokens, search
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -183,23 +183,52 @@ def _cut(codes: TokenCodes, lengths: list[int], cuts: list[int]) -> list[_core.S
 def test_segments_of_one_codebook_are_probed_as_one(
     lengths: list[int], pieces: int, postings: int, share: float, seed: int
 ) -> None:
-    """However a collection is cut into segments, the same documents pass every stage, in the same number."""
+    """However a collection is cut into segments, as many documents pass every stage, and the hits are the same."""
     rng = np.random.default_rng(seed)
     codes = TokenCodes(random_tokens(rng, sum(lengths), 16, "unit"), 4, count=30, trained=True, max_spread=0.1)
-    # No segment so small that it is scanned.
     cuts = np.linspace(0, len(lengths), pieces + 1).astype(int).tolist()
     (whole,) = _cut(codes, lengths, [0, len(lengths)])
     parts = _cut(codes, lengths, cuts)
     keep = rng.random(len(lengths)) < share
+    # A segment of which a filter leaves little is scanned.
+    assume(all(keep[first:last].mean() >= 0.25 for first, last in itertools.pairwise(cuts)))
     query = random_tokens(rng, 5, 16, "unit").astype(np.float32)
     limits = {"refined": 6, "candidates": 4, "rescored": 3, "postings": postings}
     masks = [mask_of(keep[first:last]) for first, last in itertools.pairwise(cuts)]
     expected = search([whole], query, 3, masks=[mask_of(keep)], **limits)
     found = search(parts, query, 3, masks=masks, **limits)
     assert found[:2] == expected[:2]
-    assert found[2].probed is expected[2].probed
-    if expected[2].probed and not found[2].scanned:
-        assert found[2].by_centroids == expected[2].by_centroids
+    assert (found[2].probed, found[2].by_centroids) == (expected[2].probed, expected[2].by_centroids)
+
+
+def test_small_collections_are_scanned_and_long_queries_read_more_postings() -> None:
+    rng = np.random.default_rng(12)
+    lengths = [3] * 600
+    codes = TokenCodes(random_tokens(rng, 1800, 16, "unit"), 4, count=60, trained=True)
+    (segment,) = _cut(codes, lengths, [0, 600])
+    query = random_tokens(rng, 32, 16, "unit").astype(np.float32)
+    limits = {"refined": 30, "candidates": 20, "rescored": 10, "postings": 800}
+    assert search([segment], query, 10, probed_from=600, **limits)[2].probed
+    scanned = search([segment], query, 10, probed_from=601, **limits)
+    assert scanned[2].scanned
+    assert not scanned[2].probed
+    # Every token of a query that is said eight times reads as much, so that the same documents are found.
+    once, again = (search([segment], np.tile(query, (times, 1)), 10, **limits) for times in (1, 8))
+    assert (once[1], once[2].by_centroids) == (again[1], again[2].by_centroids)
+
+
+def test_a_filter_that_leaves_one_segment_reads_the_postings_of_that_segment() -> None:
+    rng = np.random.default_rng(13)
+    lengths = [3] * 1200
+    codes = TokenCodes(random_tokens(rng, 3600, 16, "unit"), 4, count=60, trained=True)
+    first, second = _cut(codes, lengths, [0, 600, 1200])
+    query = random_tokens(rng, 6, 16, "unit").astype(np.float32)
+    limits = {"refined": 20, "candidates": 10, "rescored": 5}
+    none = mask_of(np.zeros(600, dtype=bool))
+    found = search([first, second], query, 5, masks=[None, none], postings=400, **limits)
+    assert found[2].probed
+    alone = search([first], query, 5, postings=200, **limits)
+    assert (found[:2], found[2].by_centroids) == (alone[:2], alone[2].by_centroids)
 
 
 def test_probing_is_repeatable(threads: None) -> None:

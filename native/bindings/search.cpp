@@ -152,13 +152,15 @@ struct Result {
 };
 
 void make_options(search::Options* self, std::size_t k, std::size_t refined, std::size_t candidates,
-                  std::size_t rescored, std::uint64_t postings, bool exact, std::size_t k_token) {
+                  std::size_t rescored, std::uint64_t postings, bool exact, std::size_t k_token,
+                  std::size_t probed_from) {
   require(k > 0, "k must be at least 1");
   require(k_token <= (std::size_t{1} << 40), "k_token must be at most 2 to the 40th");
   require(!exact || k_token == 0, "an exact search has no k_token");
   // No stage passes on fewer documents than the next one scores.
   const std::size_t by_codes = std::max(candidates, k);
-  new (self) search::Options{k, std::max(refined, by_codes), by_codes, std::max(rescored, k), postings, exact, k_token};
+  new (self) search::Options{k, std::max(refined, by_codes), by_codes, std::max(rescored, k), postings, exact, k_token,
+                             probed_from};
 }
 
 std::vector<Result> search_segments(const In<float, 2>& queries, const In<std::int64_t, 1>& offsets,
@@ -231,12 +233,14 @@ void bind_search(nb::module_& module) {
   module.def("residual_scores", &residual_scores, nb::arg("query"), nb::arg("segment"), nb::arg("scores").noconvert());
   nb::class_<search::Options>(module, "SearchOptions")
       .def("__init__", &make_options, nb::kw_only(), nb::arg("k"), nb::arg("refined"), nb::arg("candidates"),
-           nb::arg("rescored"), nb::arg("postings"), nb::arg("exact"), nb::arg("k_token") = 0)
+           nb::arg("rescored"), nb::arg("postings"), nb::arg("exact"), nb::arg("k_token") = 0,
+           nb::arg("probed_from") = 0)
       .def_ro("k", &search::Options::k)
       .def_ro("refined", &search::Options::refined)
       .def_ro("candidates", &search::Options::candidates)
       .def_ro("rescored", &search::Options::rescored)
       .def_ro("postings", &search::Options::postings)
+      .def_ro("probed_from", &search::Options::probed_from)
       .def_ro("exact", &search::Options::exact)
       .def_ro("k_token", &search::Options::k_token);
   nb::class_<search::Report>(module, "SearchReport")

@@ -33,8 +33,8 @@ inline bool is_allowed(const std::uint64_t* mask, std::size_t document) {
   return mask == nullptr || ((mask[document / 64] >> (document % 64)) & 1) != 0;
 }
 
-// A segment that is probed, its place in the search, and which of its documents are allowed.
-struct SegmentPart {
+// A segment, its place in the search, and which of its documents are allowed.
+struct AllowedSegment {
   const Segment* segment;
   std::uint32_t number;
   const std::uint64_t* mask;
@@ -79,10 +79,10 @@ class CentroidTable {
   };
   // Reads about `postings` postings of segments of this codebook, of the centroids nearest to the query tokens, and
   // returns the `count` documents of all with the highest sums, or a few more where they tie, in no particular order.
-  std::vector<Candidate> probe(const std::vector<SegmentPart>& parts, std::uint64_t postings, std::size_t count) const;
+  std::vector<Candidate> probe(const std::vector<AllowedSegment>& segments, std::uint64_t postings, std::size_t count) const;
 
  private:
-  std::vector<List> lists(const std::vector<SegmentPart>& parts, std::uint64_t postings) const;
+  std::vector<List> lists(const std::vector<AllowedSegment>& segments, std::uint64_t postings) const;
 
   std::size_t tokens_;
   std::size_t width_;

@@ -38,9 +38,9 @@ std::uint64_t length(const Segment& segment, std::size_t centroid) {
   return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid];
 }
 
-std::uint64_t length(const std::vector<SegmentPart>& parts, std::size_t centroid) {
+std::uint64_t length(const std::vector<AllowedSegment>& segments, std::size_t centroid) {
   std::uint64_t sum = 0;
-  for (const SegmentPart& part : parts) sum += length(*part.segment, centroid);
+  for (const AllowedSegment& allowed : segments) sum += length(*allowed.segment, centroid);
   return sum;
 }
 
@@ -60,14 +60,14 @@ std::vector<Reading> readings(const Segment& segment, const std::vector<Centroid
 // Every query token has a typical similarity, that of the best token of a median document; the excess over it is what a
 // document gains. Lists are read down to one distance from it, the same for all query tokens, chosen so that about
 // `postings` postings are read: many lists for a rare word, only the nearest for a common one.
-std::vector<CentroidTable::List> CentroidTable::lists(const std::vector<SegmentPart>& parts, std::uint64_t postings) const {
+std::vector<CentroidTable::List> CentroidTable::lists(const std::vector<AllowedSegment>& segments, std::uint64_t postings) const {
   std::size_t documents = 0;
-  for (const SegmentPart& part : parts) documents += part.segment->documents;
+  for (const AllowedSegment& allowed : segments) documents += allowed.segment->documents;
   const std::size_t stride = std::max<std::size_t>(centroids_ / kSampled, 1);
   // reached[t][v]: postings of the lists whose byte is at least v.
   std::vector<std::array<std::uint64_t, kLevels + 1>> reached(tokens_);
   for (std::size_t c = 0; c < centroids_; c += stride) {
-    const std::uint64_t sampled = length(parts, c) * stride;
+    const std::uint64_t sampled = length(segments, c) * stride;
     const std::uint8_t* row = rows_.data() + c * width_;
     for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += sampled;
   }
@@ -101,7 +101,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const std::vector<SegmentP
         const std::size_t last = std::min(centroids_, first + kBlock);
         for (std::size_t c = first; c < last; ++c) {
           const int value = rows_[c * width_ + t];
-          if (value < lowest || length(parts, c) == 0) continue;
+          if (value < lowest || length(segments, c) == 0) continue;
           token_lists.push_back({static_cast<std::uint32_t>(c), static_cast<std::uint32_t>(t + 1),
                                  static_cast<std::uint32_t>(value - base)});
         }
@@ -115,17 +115,17 @@ std::vector<CentroidTable::List> CentroidTable::lists(const std::vector<SegmentP
   return out;
 }
 
-std::vector<Candidate> CentroidTable::probe(const std::vector<SegmentPart>& parts, std::uint64_t postings,
+std::vector<Candidate> CentroidTable::probe(const std::vector<AllowedSegment>& segments, std::uint64_t postings,
                                             std::size_t count) const {
-  const std::vector<List> chosen = lists(parts, postings);
+  const std::vector<List> chosen = lists(segments, postings);
   // One word per document: its sum so far (high half) and the last query token that reached it
   // (low half), so that words compare as sums do. One block of documents at a time, so that the words stay in
   // the second-level cache; every list is read once, one piece per block.
   thread_local Aligned<std::uint32_t> words;
   words.resize(kDocumentsPerBlock);
-  // Where many query tokens could exceed the sum, each adds a power of two less, but something.
+  // Where the sums of many query tokens could exceed their half of a word, gains are divided by a power of two.
   std::uint32_t shift = 0;
-  while ((((kLevels - 1) >> shift) + 1) * tokens_ > kMostSum) ++shift;
+  while (((kLevels - 1) >> shift) * tokens_ > kMostSum) ++shift;
   const CentroidKernels& loops = centroid_kernels();
   std::array<std::uint32_t, kWordsPerScan> positions;
   std::vector<DocumentSum> best;
@@ -140,11 +140,11 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<SegmentPart>& part
     std::erase_if(best, [&](const DocumentSum& entry) { return entry.sum < threshold; });
     room = std::max(count * 4, best.size() * 2);
   };
-  for (const SegmentPart& part : parts) {
-    std::vector<Reading> selected = readings(*part.segment, chosen);
-    for (std::size_t first = 0; first < part.segment->documents; first += kDocumentsPerBlock) {
+  for (const AllowedSegment& allowed : segments) {
+    std::vector<Reading> selected = readings(*allowed.segment, chosen);
+    for (std::size_t first = 0; first < allowed.segment->documents; first += kDocumentsPerBlock) {
       const auto base = static_cast<std::uint32_t>(first);
-      const std::size_t here = std::min(kDocumentsPerBlock, part.segment->documents - first);
+      const std::size_t here = std::min(kDocumentsPerBlock, allowed.segment->documents - first);
       const std::uint64_t past = first + here;
       std::uint32_t* word = words.data();
       std::fill_n(word, here, 0);
@@ -173,7 +173,7 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<SegmentPart>& part
         const std::size_t reached = loops.reaching(word + next, last - next, threshold << 16, positions.data());
         for (std::size_t i = 0; i < reached; ++i) {
           const std::size_t d = next + positions[i];
-          if (is_allowed(part.mask, first + d)) best.push_back({word[d] >> 16, part.number, static_cast<std::uint32_t>(first + d)});
+          if (is_allowed(allowed.mask, first + d)) best.push_back({word[d] >> 16, allowed.number, static_cast<std::uint32_t>(first + d)});
         }
         if (best.size() >= room) tighten();
         next = last;

@@ -5,7 +5,8 @@
 //   centroids   every token counts as its centroid, plus the spread of the centroid's tokens, since the best of many is
 //               above it: one byte a query token, read from a table of all centroids.
 //               Either every document is scanned, or only those on the posting lists of the centroids nearest to the
-//               query tokens (probing) and then those again with all their tokens.
+//               query tokens (probing) and then those again with all their tokens. Segments of one codebook are probed
+//               as one, so that it makes no difference how many they are.
 //   residuals   the best of these get what the residuals of their best tokens add, one token a query token, but count
 //               at least as the centroids of the second best.
 //   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
@@ -48,9 +49,10 @@ struct Options {
   std::size_t refined = 2048;    // documents scored over the residuals of their best tokens
   std::size_t candidates = 512;  // documents scored over their codes
   std::size_t rescored = 64;     // documents scored over their vectors
-  std::uint64_t postings = 1u << 20;  // about how many postings are read
+  std::uint64_t postings = 1u << 20;  // about how many postings are read; of more than 32 query tokens, in proportion
   bool exact = false;
   std::size_t k_token = 0;  // above 0: a search by XTR, which each query token begins with so many tokens
+  std::size_t probed_from = 0;  // segments of one codebook with fewer allowed documents are scanned
 };
 
 struct Hit {

@@ -18,11 +18,13 @@ constexpr std::size_t kRefinedPerItem = 128;
 constexpr std::size_t kProbedPerRefined = 3;
 // Probing pays off where it returns at most one in so many documents: those are scored by all their tokens as well.
 constexpr std::size_t kLeastPerProbed = 2;
+// Query tokens that share the postings of the options. More of them read more: each needs as many.
+constexpr std::size_t kTokensPerPostings = 32;
 // Documents of the residual stage that are prefetched and not yet scored, and how many documents ahead of those the
 // centroid ids are prefetched.
 constexpr std::size_t kPending = 4;
 constexpr std::size_t kIdsAhead = 4;
-// The stamps of a probe hold no more query tokens; longer queries scan instead, with the same documents.
+// The stamps of a probe hold no more query tokens; longer queries scan instead.
 constexpr std::size_t kMostProbingTokens = 4096;
 
 class StagedSearch : Stages {
@@ -34,9 +36,9 @@ class StagedSearch : Stages {
  private:
   std::vector<Candidate> score_centroids();
   // Scores every allowed document of a segment.
-  void scan(const SegmentPart& part, std::size_t allowed, std::vector<Candidate>& out);
+  void scan(const AllowedSegment& segment, std::size_t allowed, std::vector<Candidate>& out);
   // Scores documents that are in the order of their positions.
-  void scan(const std::vector<Candidate>& found, std::vector<Candidate>& out);
+  void scan(const std::vector<Candidate>& probed, std::vector<Candidate>& out);
   const CentroidTable& table(const codec::Codebook* codebook);
   void score_residuals(std::vector<Candidate>& candidates);
   void prefetch_ids(const Candidate& candidate) const;
@@ -60,10 +62,12 @@ std::vector<Candidate> StagedSearch::score_centroids() {
   }
   // The code stage scores them all anyway. In all segments or in none: documents without a score cannot be compared.
   report_.direct = allowed_in_all > 0 && allowed_in_all <= options_.candidates;
-  // Segments of one codebook are probed as one: their sums compare.
-  std::map<const codec::Codebook*, std::vector<SegmentPart>> probed;
+  // By codebook: sums over the lists of one are comparable between segments.
+  std::map<const codec::Codebook*, std::vector<AllowedSegment>> with_lists;
+  std::size_t documents_in_all = 0;
   for (std::uint32_t s = 0; s < segments_.size(); ++s) {
     const Segment& segment = segments_[s];
+    if (segment.codebook != nullptr) documents_in_all += segment.documents;
     if (allowed[s] == 0) continue;
     if (report_.direct) {
       for (const std::uint32_t d : allowed_documents(segment, masks_[s])) out.push_back({0.0f, s, d});
@@ -71,49 +75,54 @@ std::vector<Candidate> StagedSearch::score_centroids() {
     }
     // Posting lists would miss the few matches of a selective filter.
     if (segment.postings != nullptr && query_.tokens() <= kMostProbingTokens && allowed[s] * 4 >= segment.documents) {
-      probed[segment.codebook].push_back({&segment, s, masks_[s]});
+      with_lists[segment.codebook].push_back({&segment, s, masks_[s]});
     } else {
       scan({&segment, s, masks_[s]}, allowed[s], out);
     }
   }
-  for (const auto& [codebook, parts] : probed) {
-    std::size_t here = 0;
-    for (const SegmentPart& part : parts) here += allowed[part.number];
-    const std::size_t wanted = options_.refined * kProbedPerRefined;
-    std::vector<Candidate> found;
-    if (here > wanted * kLeastPerProbed) {
-      // In proportion to their documents.
-      const auto postings = static_cast<std::uint64_t>(static_cast<double>(options_.postings) * static_cast<double>(here) /
-                                                       static_cast<double>(allowed_in_all));
-      found = table(codebook).probe(parts, postings, wanted);
+  for (const auto& [codebook, segments] : with_lists) {
+    std::size_t allowed_here = 0;
+    std::size_t documents_here = 0;
+    for (const AllowedSegment& segment : segments) {
+      allowed_here += allowed[segment.number];
+      documents_here += segment.segment->documents;
     }
-    if (found.size() < std::min(here, options_.k)) {
-      for (const SegmentPart& part : parts) scan(part, allowed[part.number], out);
+    std::vector<Candidate> probed;
+    const std::size_t count = options_.refined * kProbedPerRefined;
+    if (allowed_here > count * kLeastPerProbed && allowed_here >= options_.probed_from) {
+      const double share = static_cast<double>(documents_here) / static_cast<double>(documents_in_all);
+      const double queries = std::max(static_cast<double>(query_.tokens()) / kTokensPerPostings, 1.0);
+      // So many that they are exact as a double.
+      const double postings = std::min(static_cast<double>(options_.postings) * share * queries, 0x1p53);
+      probed = table(codebook).probe(segments, static_cast<std::uint64_t>(postings), count);
+    }
+    if (probed.size() < std::min(allowed_here, options_.k)) {
+      for (const AllowedSegment& segment : segments) scan(segment, allowed[segment.number], out);
       continue;
     }
     report_.probed = true;
-    report_.by_centroids += found.size();
-    sort_by_position(found);
-    scan(found, out);
+    report_.by_centroids += probed.size();
+    sort_by_position(probed);
+    scan(probed, out);
   }
   return out;
 }
 
-void StagedSearch::scan(const SegmentPart& part, std::size_t allowed, std::vector<Candidate>& out) {
+void StagedSearch::scan(const AllowedSegment& segment, std::size_t allowed, std::vector<Candidate>& out) {
   report_.scanned = true;
   report_.by_centroids += allowed;
-  table(part.segment->codebook).scan(*part.segment, part.number, part.mask, options_.refined, out);
+  table(segment.segment->codebook).scan(*segment.segment, segment.number, segment.mask, options_.refined, out);
 }
 
-void StagedSearch::scan(const std::vector<Candidate>& found, std::vector<Candidate>& out) {
+void StagedSearch::scan(const std::vector<Candidate>& probed, std::vector<Candidate>& out) {
   std::vector<std::uint32_t> documents;
-  for (std::size_t first = 0; first < found.size(); first += documents.size()) {
+  for (std::size_t first = 0; first < probed.size(); first += documents.size()) {
     documents.clear();
-    for (std::size_t i = first; i < found.size() && found[i].segment == found[first].segment; ++i) {
-      documents.push_back(found[i].document);
+    for (std::size_t i = first; i < probed.size() && probed[i].segment == probed[first].segment; ++i) {
+      documents.push_back(probed[i].document);
     }
-    const Segment& segment = segment_of(found[first]);
-    table(segment.codebook).scan(segment, found[first].segment, documents, out);
+    const Segment& segment = segment_of(probed[first]);
+    table(segment.codebook).scan(segment, probed[first].segment, documents, out);
   }
 }
 

@@ -105,7 +105,16 @@ class Segment:
 
 class SearchOptions:
     def __init__(
-        self, *, k: int, refined: int, candidates: int, rescored: int, postings: int, exact: bool, k_token: int = 0
+        self,
+        *,
+        k: int,
+        refined: int,
+        candidates: int,
+        rescored: int,
+        postings: int,
+        exact: bool,
+        k_token: int = 0,
+        probed_from: int = 0,
     ) -> None: ...
     @property
     def k(self) -> int: ...
@@ -117,6 +126,8 @@ class SearchOptions:
     def rescored(self) -> int: ...
     @property
     def postings(self) -> int: ...
+    @property
+    def probed_from(self) -> int: ...
     @property
     def exact(self) -> bool: ...
     @property

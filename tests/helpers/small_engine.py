@@ -14,9 +14,10 @@ THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
     (policy, "_SMALLEST", 8),
     # A codebook of so few tokens has nearly memorized them: other tokens always fit worse.
     (policy, "DRIFTED", 3.0),
-    (rewrite, "POSTINGS_FROM", 6),
+    (rewrite, "_POSTINGS_FROM", 6),
     # Posting lists are read where they exclude documents.
     (plan, "_REFINED", 0),
+    (plan, "PROBED_FROM", 0),
     (rewrite, "_ENCODED_TOKENS", 16),
     (rewrite, "_COPIED_TOKENS", 16),
     (codebook_training, "_MIN_CHECKPOINT", 4),

@@ -149,11 +149,11 @@ def _recall(stats: IndexStats) -> list[str]:
 def _searching(stats: IndexStats) -> str:
     if not stats.coded_tokens:
         return "  A search  scores the vectors of every document, exactly."
-    from serotine.index import POSTINGS_FROM
+    from serotine.index import PROBED_FROM
 
     final_stage = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
     head = "; the head is scored exactly." if stats.tokens > stats.coded_tokens else "."
     return (
-        "  A search  scores the centroids of every document (through posting lists, in segments of "
-        f"{POSTINGS_FROM:,} or more), then scores the best over their codes, {final_stage}{head}"
+        f"  A search  scores the centroids of every document (from {PROBED_FROM:,} documents on, of those on posting "
+        f"lists), then scores the best over their codes, {final_stage}{head}"
     )

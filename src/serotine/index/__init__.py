@@ -16,7 +16,7 @@ from serotine.index.documents import (
     validate_query,
 )
 from serotine.index.files import nearest
-from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
+from serotine.index.growth import FIRST_TRAINING, first_training_at, k_means
 from serotine.index.hits import Certificate, Hit, Hits, Partial, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
@@ -26,6 +26,7 @@ from serotine.index.recorded_encoder import load_encoder
 from serotine.index.repository import MissingObjectError, Objects, PruneReport, SnapshotInfo, objects_at
 from serotine.index.results import IndexStats, PooledStats, VerifyReport
 from serotine.index.search import (
+    PROBED_FROM,
     Explanation,
     FirstStage,
     Fusion,
@@ -72,7 +73,7 @@ from serotine.text_encoder import TextEncoder
 __all__ = [
     "CATALOG_FILE",
     "FIRST_TRAINING",
-    "POSTINGS_FROM",
+    "PROBED_FROM",
     "Calibration",
     "CatalogEntry",
     "Certificate",

@@ -5,6 +5,5 @@ from __future__ import annotations
 from serotine.index.growth.kmeans import k_means
 from serotine.index.growth.maintenance import Maintenance
 from serotine.index.growth.policy import FIRST_TRAINING, first_training_at
-from serotine.index.growth.rewrite import POSTINGS_FROM
 
-__all__ = ["FIRST_TRAINING", "POSTINGS_FROM", "Maintenance", "first_training_at", "k_means"]
+__all__ = ["FIRST_TRAINING", "Maintenance", "first_training_at", "k_means"]

@@ -31,8 +31,8 @@ _ENCODED_TOKENS = 1 << 17
 _COPIED_TOKENS = 1 << 20
 # Documents whose pooled vectors are copied per step.
 _COPIED_DOCUMENTS = 1 << 14
-# Documents of a segment that make posting lists pay: below, scanning all centroid ids takes less time.
-POSTINGS_FROM = 4096
+# Documents of a segment that make posting lists pay beside others: alone it is scanned (`plan.PROBED_FROM`).
+_POSTINGS_FROM = 4096
 
 Tick = Callable[[int], None]
 # Arrays of a codes file that are held in memory while its residuals are written.
@@ -218,7 +218,7 @@ def _write_codes(
             for array in arrays:
                 writer.append(name, array)
         append_documents(writer, documents.numbers, documents.offsets)
-        if documents.numbers.size >= POSTINGS_FROM:
+        if documents.numbers.size >= _POSTINGS_FROM:
             append_postings(writer, byte_arrays["ids"], documents.offsets, centroids)
         writer.attributes = {"bits": bits, "longest": max_norm}
     return writer.record

@@ -25,13 +25,14 @@ from serotine.index.search.options import (
     SearchOptions,
     checked_weights,
 )
-from serotine.index.search.plan import Ranking, rank
+from serotine.index.search.plan import PROBED_FROM, Ranking, rank
 from serotine.index.search.retriever import Retriever
 from serotine.index.search.shards import by_shard, collection_number, merge_late, merge_lexical, partial_search
 
 __all__ = [
     "DEFAULT_POOLED_WEIGHTS",
     "DEFAULT_RECALL",
+    "PROBED_FROM",
     "RANK_OFFSET",
     "Documents",
     "Effort",

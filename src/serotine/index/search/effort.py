@@ -21,10 +21,10 @@ _UNMEASURED = (
     _unmeasured(10, (32, 64, 128, 192, 256, 384, 768), (0.056, 0.025, 0.012, 0.008, 0.006, 0.003, 0.0009)),
     _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.032, 0.016, 0.01, 0.005, 0.0025, 0.0009)),
 )
-# More documents take more candidates for the same recall: a power of their number that fits a hundred hits of 61,402
-# package descriptions and of the million passages of benchmarks/million.py; of ten hits, the one took twice as many
-# candidates as 20,000, the other no more.
-_UNMEASURED_GROWTH = 0.15
+# More documents take more candidates for the same recall: a power of their number, by the depth. A hundred hits of
+# 61,402 package descriptions and of the million passages of benchmarks/million.py fit it; of ten hits, the former took
+# twice as many candidates as 20,000, the latter no more.
+_UNMEASURED_GROWTH = {10: 0.08, 100: 0.15}
 
 # A share of misses below any that can be measured.
 _LEAST_MISSED = 1e-7
@@ -62,9 +62,11 @@ def choose_effort(options: SearchOptions, depth: int, calibration: Calibration |
 @lru_cache(maxsize=16)
 def _unmeasured_curves(documents: int) -> tuple[Curve, ...]:
     """Return the curves of an index of so many documents that has no calibration."""
-    factor = max(documents / _UNMEASURED_DOCUMENTS, 1.0) ** _UNMEASURED_GROWTH
+    ratio = max(documents / _UNMEASURED_DOCUMENTS, 1.0)
     return tuple(
-        replace(curve, candidates=tuple(math.ceil(count * factor) for count in curve.candidates))
+        replace(
+            curve, candidates=tuple(math.ceil(n * ratio ** _UNMEASURED_GROWTH[curve.depth]) for n in curve.candidates)
+        )
         for curve in _UNMEASURED
     )
 

@@ -296,12 +296,17 @@ def mini(results: Any) -> Iterator[str]:
     )
 
 
+def p_value(value: float) -> str:
+    """Return the p of a test, as it is in the tables."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def multi(results: Any) -> Iterator[str]:
     """nDCG@10 of serotine-multi and what it is compared with."""
     yield from table(
         ["collection", "BM25", "base, late, untrained", "serotine-multi", "p against base"],
         (
-            [name, row["bm25"], row["base_late"], row["serotine_multi"], row["p_against_base"]]
+            [name, row["bm25"], row["base_late"], row["serotine_multi"], p_value(row["p_against_base"])]
             for name, row in (results["test_sets"] | results["english_held_back"]).items()
         ),
     )

@@ -162,6 +162,53 @@ def test_the_recipe_is_valid() -> None:
     assert "▁" not in recipe.tokenization.skiplist
 
 
+def test_the_recipe_that_refines_is_valid() -> None:
+    recipe = load_recipe(MODEL / "refine.yaml")
+    (stage,) = recipe.stages
+    names = {source.name for source in recipe.sources}
+    assert set(stage.sources) == names
+    for name in names:
+        scored_by = [Path(teacher.encoder).name for teacher in stage.teachers if teacher.scores(name)]
+        assert "me5-native" in scored_by, name
+        # A teacher of English scores what has an English version.
+        assert ("serotine-mini" in scored_by) == (name != "code" and name in stage.teachers[0].sources), name
+    assert names - set(stage.bm25_sources) == {"code"}
+    assert stage.pool_factors == (3,)
+    first = load_recipe(MODEL / "recipe.yaml")
+    assert names == {source.name for source in first.sources}
+    assert recipe.freeze_embeddings
+    assert recipe.cleaning == first.cleaning
+
+
+def test_half_of_the_code_queries_are_short(
+    harvest: Path, prepare: Callable[[Path, Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    prepare(harvest, work)
+    functions = [
+        {"query": f"Return the {n}th item, if any.", "positive": f"def item_{n}(a, b): x{n} = a + {n} return b + x{n}"}
+        for n in range(200)
+    ]
+    held_back = json.loads((work / "english/python-docstrings/corpus.jsonl").read_text().splitlines()[0])["text"]
+    functions.append({"query": "Held back.", "positive": held_back})
+    with gzip.open(harvest / "python-docstrings.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in functions)
+    module = script("short_code_queries")
+    monkeypatch.setattr("sys.argv", ["short_code_queries.py", str(harvest), str(work)])
+    module.main()
+    written = (work / "short-code.jsonl").read_text()
+    module.main()
+    assert (work / "short-code.jsonl").read_text() == written
+    rows = [row for row in map(json.loads, written.splitlines()) if row.get("source") == "python-docstrings"]
+    assert {row["positive"] for row in rows} == {row["positive"] for row in functions[:-1]}
+    short = [row["query"] for row in rows if row["query"].islower() and "," not in row["query"]]
+    assert 70 <= len(short) <= 130
+    assert all(len(query.split()) <= 11 and query[-1] not in ".,!?" for query in short)
+    assert 0 < sum(query.startswith("python ") for query in short) < len(short)
+    commands = [json.loads(line) for line in written.splitlines()][len(rows) :]
+    assert all(set(row) == {"query", "positive"} for row in commands)
+
+
 def test_the_pages_of_the_demo_are_held_back_from_training() -> None:
     prepare = script("prepare")
     pages = load_beir(Path(__file__).parents[1] / "examples" / "languages").documents

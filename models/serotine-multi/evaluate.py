@@ -28,7 +28,7 @@ from serotine.encoders import TokenPooling, cluster_means, cluster_tokens
 from serotine.evaluation import BM25Baseline, Collection, evaluate_queries, load_beir, randomization_test
 
 Vectors = list[NDArray[np.float32]]
-TEST_SETS = ("cmrc-zh", "arcd-ar", "piaf-fr", "cranfield", "medline", "time", "cosqa-dev")
+TEST_SETS = ("cmrc-zh", "arcd-ar", "piaf-fr", "cranfield", "medline", "time", "adi", "cosqa-dev")
 # As of `serotine eval`: among documents of equal scores a list of ten has those that the system happens to have first.
 DEPTH = 100
 METRICS = ("nDCG@10", "R@10")

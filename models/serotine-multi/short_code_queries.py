@@ -1,11 +1,12 @@
-"""Build the code that refine.yaml trains on: half of its queries are short, as people type them into a search field.
+"""Build the code examples of refine.yaml: half of the queries for functions are short, as people search the web.
 
     python models/serotine-multi/short_code_queries.py PAIRS_FOLDER WORK_FOLDER
 
 WORK_FOLDER is the one that prepare.py wrote. Writes short-code.jsonl there: Python functions with the whole docstring
 as the query, or with up to ten words of its first sentence in lower case, without punctuation, half of these after the
-word "python"; and the English commands of code.jsonl. Passages that share eight words in a row with a text of english/,
-which is held back, are left out. One seed determines the result.
+word "python"; and the English commands of code.jsonl. Passages that share a run of eight words with a text of english/,
+which is held back, are left out; runs begin at every eighth word there but the last, so that a shorter overlap than
+fifteen words can remain. One seed determines the result.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-SEED = 5
-FUNCTIONS = 9000
+_SEED = 5
+_FUNCTIONS = 9000
 _SHARED_WORDS = 8
 _QUERY_WORDS, _SHORT_QUERY_WORDS, _FUNCTION_WORDS = 40, 10, 220
 _FEWEST_QUERY_WORDS, _FEWEST_FUNCTION_WORDS = 3, 8
 
 
 def held_back_runs(folder: Path) -> set[str]:
-    """Return runs of words of the texts in english/: every eighth, so that any longer overlap holds one."""
+    """Return runs of words of the texts in english/, which begin at every eighth word but the last."""
     runs = set()
     for file in sorted(folder.glob("*/corpus.jsonl")):
         for line in file.read_text("utf-8").splitlines():
@@ -56,7 +57,7 @@ def query_of(docstring: str, rng: random.Random) -> str:
 
 def functions(pairs: Path, runs: set[str]) -> Iterator[dict[str, str]]:
     """Yield examples of Python functions, each function once."""
-    rng = random.Random(SEED)
+    rng = random.Random(_SEED)
     with gzip.open(pairs / "python-docstrings.jsonl.gz", "rt", encoding="utf-8") as file:
         records = [json.loads(line) for line in file]
     rng.shuffle(records)
@@ -70,7 +71,7 @@ def functions(pairs: Path, runs: set[str]) -> Iterator[dict[str, str]]:
             continue
         seen.add(passage)
         yield {"query": query_of(docstring, rng), "positive": passage, "source": "python-docstrings"}
-        if len(seen) >= FUNCTIONS:
+        if len(seen) >= _FUNCTIONS:
             return
 
 

@@ -18,7 +18,7 @@ constexpr std::size_t kRefinedPerItem = 128;
 constexpr std::size_t kProbedPerRefined = 3;
 // Probing pays off where it returns at most one in so many documents: those are scored by all their tokens as well.
 constexpr std::size_t kLeastPerProbed = 2;
-// Query tokens that share the postings of the options. More of them read more: each needs as many.
+// `Options::postings` is for up to so many query tokens; longer queries read more, in proportion.
 constexpr std::size_t kTokensPerPostings = 32;
 // Documents of the residual stage that are prefetched and not yet scored, and how many documents ahead of those the
 // centroid ids are prefetched.
@@ -91,9 +91,9 @@ std::vector<Candidate> StagedSearch::score_centroids() {
     const std::size_t count = options_.refined * kProbedPerRefined;
     if (allowed_here > count * kLeastPerProbed && allowed_here >= options_.probed_from) {
       const double share = static_cast<double>(documents_here) / static_cast<double>(documents_in_all);
-      const double queries = std::max(static_cast<double>(query_.tokens()) / kTokensPerPostings, 1.0);
+      const double token_ratio = std::max(static_cast<double>(query_.tokens()) / kTokensPerPostings, 1.0);
       // So many that they are exact as a double.
-      const double postings = std::min(static_cast<double>(options_.postings) * share * queries, 0x1p53);
+      const double postings = std::min(static_cast<double>(options_.postings) * share * token_ratio, 0x1p53);
       probed = table(codebook).probe(segments, static_cast<std::uint64_t>(postings), count);
     }
     if (probed.size() < std::min(allowed_here, options_.k)) {

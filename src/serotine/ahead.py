@@ -23,7 +23,7 @@ def computed_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
 
     An exception of `items` reaches the caller after the items before it. When the caller ends early, what is being
     computed is finished and dropped. `items` sees the context variables of the first call. Where no thread can start,
-    since the interpreter is exiting or the process has too many, every item is computed when it is due.
+    because the interpreter is exiting or the process has too many, every item is computed when it is due.
 
     >>> list(computed_ahead(number * number for number in range(4)))
     [0, 1, 4, 9]
@@ -43,7 +43,7 @@ def computed_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
                     while has_thread and len(pending) < depth + 1:
                         pending.append(executor.submit(context.run, step))
                 except RuntimeError:
-                    # For good: a thread that starts later would compute what was submitted in vain.
+                    # Do not try again: the failed call has queued its step, whose item a later thread would drop.
                     has_thread = False
                 item = pending.popleft().result() if pending else context.run(step)
                 if isinstance(item, _End):

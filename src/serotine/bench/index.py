@@ -166,23 +166,18 @@ def search(
     index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]], rounds: int
 ) -> list[SearchMeasurement]:
     """Measure one index with all numbers of candidates and recalls, for ten and a hundred hits."""
-    contenders = {
-        f"{'default' if count is None else f'{count:,} candidates'}, k={k}": (
-            k,
-            index_search(index, k, candidates=count),
-        )
+    efforts: dict[str, tuple[int, dict[str, Any]]] = {
+        f"{'default' if count is None else f'{count:,} candidates'}, k={k}": (k, {"candidates": count})
         for count in CANDIDATES
         for k in (10, DEPTH)
         if count is None or count >= k
-    } | {
-        f"recall={promised}, k={k}": (k, index_search(index, k, recall=promised))
-        for promised in RECALLS
-        for k in (10, DEPTH)
-    }
+    } | {f"recall={promised}, k={k}": (k, {"recall": promised}) for promised in RECALLS for k in (10, DEPTH)}
+    contenders = {name: (k, index_search(index, k, **effort)) for name, (k, effort) in efforts.items()}
     measurements = []
-    for _, measurement in measure(collection.queries, truth, contenders, rounds):
+    for name, measurement in measure(collection.queries, truth, contenders, rounds):
+        k, effort = efforts[name]
         measurement.engine = engine
-        measurement.plan = index.search(collection.queries[0], k=measurement.k).stats.plan
+        measurement.plan = index.search(collection.queries[0], k=k, **effort).stats.plan
         measurements.append(measurement)
     return measurements
 

@@ -31,7 +31,8 @@ _ENCODED_TOKENS = 1 << 17
 _COPIED_TOKENS = 1 << 20
 # Documents whose pooled vectors are copied per step.
 _COPIED_DOCUMENTS = 1 << 14
-# Documents of a segment that make posting lists pay beside others: alone it is scanned (`plan.PROBED_FROM`).
+# Smallest segment that gets posting lists. They are read where the segments of its codebook have `plan.PROBED_FROM`
+# documents together.
 _POSTINGS_FROM = 4096
 
 Tick = Callable[[int], None]

@@ -21,9 +21,9 @@ _UNMEASURED = (
     _unmeasured(10, (32, 64, 128, 192, 256, 384, 768), (0.056, 0.025, 0.012, 0.008, 0.006, 0.003, 0.0009)),
     _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.032, 0.016, 0.01, 0.005, 0.0025, 0.0009)),
 )
-# More documents take more candidates for the same recall: a power of their number, by the depth. A hundred hits of
-# 61,402 package descriptions and of the million passages of benchmarks/million.py fit it; of ten hits, the former took
-# twice as many candidates as 20,000, the latter no more.
+# More documents take more candidates for the same recall: their number to this power, by depth. For a hundred hits it
+# fits 61,402 package descriptions and the million passages of benchmarks/million.py. For ten it is a compromise: the
+# former took twice the candidates of 20,000, the latter no more.
 _UNMEASURED_GROWTH = {10: 0.08, 100: 0.15}
 
 # A share of misses below any that can be measured.

@@ -24,12 +24,12 @@ _REFINED, _REFINED_PER_CANDIDATE = 300, 4
 _RESCORED_SHARE = {2: 0.75, 4: 0.25, 8: 0.25}
 _MIN_RESCORED_EXTRA = {2: 20, 4: 5, 8: 5}
 _CANDIDATES_PER_RESCORED = 40
-# Documents that segments with posting lists have together where lists are read: of fewer, a scan takes no longer.
-# Measured on package descriptions, for ten hits.
+# Allowed documents of one codebook, in segments with posting lists, from which lists are read: of fewer, a scan takes
+# no longer. Measured on package descriptions, for ten hits.
 PROBED_FROM = 20_000
-# Postings read in segments that have lists: a base, plus per document of the collection some, plus some per document
-# scored over its codes. So many that recall was within 0.001 of a scan's, for 300 queries of 20,000 and of 61,402
-# package descriptions, and within 0.003 of that with twice as many on a million passages (benchmarks/million.py).
+# Postings read: a base, plus some per document of the collection, plus some per document and candidate. With these,
+# recall is within 0.001 of a scan's for 300 queries of 20,000 and of 61,402 package descriptions; on a million
+# passages (benchmarks/million.py), within 0.003 of what twice as many give.
 _POSTINGS, _POSTINGS_PER_DOCUMENT, _POSTINGS_PER_DOCUMENT_AND_CANDIDATE = 60_000, 1.2, 0.005
 
 

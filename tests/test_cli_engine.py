@@ -43,7 +43,7 @@ def test_index_options_are_applied(shell: Shell, tmp_path: Path) -> None:
     assert "2 bits per dimension" in output
     assert "without their vectors" in output
     assert "year (int), lang (str)" in output
-    assert "A search  scores the centroids" in output
+    assert "A search  scores documents by their centroids" in output
     assert "codebook" in shell("verify", "i.serotine")
 
 

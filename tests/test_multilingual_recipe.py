@@ -15,7 +15,8 @@ from serotine.evaluation import load_beir
 
 pytest.importorskip("yaml", reason="PyYAML is not installed")
 
-from serotine.training import load_recipe, read_examples
+from serotine.training import Recipe, load_recipe, read_examples
+from serotine.training.recipe import Stage
 
 WORDS = {
     "en": ("the package {} sorts files", "sorts", "by size"),
@@ -147,11 +148,17 @@ def test_untranslated_texts_are_left_out(harvest: Path) -> None:
     assert (concept.source, concept.document) == ("tldr", "doc7")
 
 
-def test_the_recipe_is_valid() -> None:
-    recipe = load_recipe(MODEL / "recipe.yaml")
+def recipe_of_one_stage(name: str) -> tuple[Recipe, Stage]:
+    """Load a recipe of the model, whose only stage trains on all of its sources."""
+    recipe = load_recipe(MODEL / name)
     (stage,) = recipe.stages
-    names = {source.name for source in recipe.sources}
-    assert set(stage.sources) == names
+    assert set(stage.sources) == {source.name for source in recipe.sources}
+    return recipe, stage
+
+
+def test_the_recipe_is_valid() -> None:
+    recipe, stage = recipe_of_one_stage("recipe.yaml")
+    names = set(stage.sources)
     # What has no English version, and code, is scored by the base alone; code is not scored by its words.
     for name in names:
         scored_by = [teacher for teacher in stage.teachers if teacher.scores(name)]
@@ -163,10 +170,8 @@ def test_the_recipe_is_valid() -> None:
 
 
 def test_the_recipe_that_refines_is_valid() -> None:
-    recipe = load_recipe(MODEL / "refine.yaml")
-    (stage,) = recipe.stages
-    names = {source.name for source in recipe.sources}
-    assert set(stage.sources) == names
+    recipe, stage = recipe_of_one_stage("refine.yaml")
+    names = set(stage.sources)
     for name in names:
         scored_by = [Path(teacher.encoder).name for teacher in stage.teachers if teacher.scores(name)]
         assert "me5-native" in scored_by, name

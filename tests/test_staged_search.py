@@ -155,20 +155,9 @@ def _cut(codes: TokenCodes, lengths: list[int], cuts: list[int]) -> list[_core.S
     segments = []
     for first, last in itertools.pairwise(cuts):
         own = offsets[first : last + 1] - offsets[first]
-        rows = slice(offsets[first], offsets[last])
-        segment = _core.Segment(own, np.arange(first, last), codes.vectors[rows].view(np.uint16))
-        segment.set_codes(
-            codes.codebook,
-            codes.id_bytes[rows],
-            codes.residual_scales[rows],
-            codes.errors[rows],
-            codes.residuals[rows],
-            codes.bits,
-            codes.max_norm,
-        )
-        starts = np.empty(codes.count + 1, np.uint64)
-        segment.set_postings(starts, _core.make_postings(codes.id_bytes[rows], own, starts))
-        segments.append(segment)
+        part = codes.of_rows(slice(offsets[first], offsets[last]))
+        segment = _core.Segment(own, np.arange(first, last), part.vectors.view(np.uint16))
+        segments.append(part.attach_postings_to(part.attach_to(segment), own))
     return segments
 
 

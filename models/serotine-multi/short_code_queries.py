@@ -12,12 +12,13 @@ fifteen words can remain. One seed determines the result.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from prepare import records, write
 
 _SEED = 5
 _FUNCTIONS = 9000
@@ -46,7 +47,7 @@ def overlaps(text: str, runs: set[str]) -> bool:
 
 def query_of(docstring: str, rng: random.Random) -> str:
     """Return a docstring as a query: whole, or as a short search."""
-    first = re.split(r"(?<=[.!?])\s|\n", docstring)[0]
+    first = re.split(r"(?<=[.!?])\s", docstring)[0]
     if rng.random() >= 0.5:
         return " ".join(docstring.split()[:_QUERY_WORDS])
     words = re.sub(r"[^\w\s'_-]", " ", first.lower()).split()[:_SHORT_QUERY_WORDS]
@@ -58,16 +59,15 @@ def query_of(docstring: str, rng: random.Random) -> str:
 def functions(pairs: Path, runs: set[str]) -> Iterator[dict[str, str]]:
     """Yield examples of Python functions, each function once."""
     rng = random.Random(_SEED)
-    with gzip.open(pairs / "python-docstrings.jsonl.gz", "rt", encoding="utf-8") as file:
-        records = [json.loads(line) for line in file]
-    rng.shuffle(records)
+    shuffled = list(records(pairs, "python-docstrings"))
+    rng.shuffle(shuffled)
     seen = set()
-    for record in records:
-        docstring, whole = record["query"].strip(), record["positive"].split()
-        passage = " ".join(whole[:_FUNCTION_WORDS])
+    for record in shuffled:
+        docstring, whole = record["query"], record["positive"]
+        passage = " ".join(whole.split()[:_FUNCTION_WORDS])
         if len(passage.split()) < _FEWEST_FUNCTION_WORDS or passage in seen or not docstring:
             continue
-        if overlaps(" ".join(whole), runs):
+        if overlaps(whole, runs):
             continue
         seen.add(passage)
         yield {"query": query_of(docstring, rng), "positive": passage, "source": "python-docstrings"}
@@ -92,8 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = held_back_runs(arguments.work / "english")
     examples = [*functions(arguments.pairs, runs), *commands(arguments.work / "code.jsonl", runs)]
-    with (arguments.work / "short-code.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(example) + "\n" for example in examples)
+    write(arguments.work / "short-code.jsonl", examples)
     print(f"{len(examples):,} examples")
 
 

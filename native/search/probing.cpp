@@ -19,19 +19,12 @@ constexpr std::size_t kDocumentsPerBlock = 32768;
 // How many lists ahead the next piece of a list is prefetched.
 constexpr std::size_t kListsAhead = 8;
 
-// A document and the sum over its posting lists.
-struct DocumentSum {
-  std::uint32_t sum;
-  std::uint32_t segment;
-  std::uint32_t document;
-};
-
-// Where the next piece of a posting list begins, and what it adds to its documents.
+// Where the next piece of a posting list begins, and what it adds to the words of its documents: the gain in the high
+// half, the query token in the low half.
 struct Reading {
   const std::uint32_t* at;
   const std::uint32_t* end;
-  std::uint32_t token;
-  std::uint32_t gain;
+  std::uint32_t added;
 };
 
 std::uint64_t length(const Segment& segment, std::size_t centroid) {
@@ -44,13 +37,14 @@ std::uint64_t length(const std::vector<AllowedSegment>& segments, std::size_t ce
   return sum;
 }
 
-// The lists that a segment has, in the order given.
-std::vector<Reading> readings(const Segment& segment, const std::vector<CentroidTable::List>& lists) {
+// The lists that a segment has, in the order given. Gains are divided by 2 to the power of `shift`, to at least 1.
+std::vector<Reading> readings(const Segment& segment, const std::vector<CentroidTable::List>& lists, std::uint32_t shift) {
   std::vector<Reading> out;
   out.reserve(lists.size());
   for (const CentroidTable::List& list : lists) {
     const std::uint32_t* at = segment.postings + segment.posting_starts[list.centroid];
-    if (const std::uint64_t count = length(segment, list.centroid)) out.push_back({at, at + count, list.token, list.gain});
+    const std::uint32_t added = (std::max(list.gain >> shift, 1u) << 16) | list.token;
+    if (const std::uint64_t count = length(segment, list.centroid)) out.push_back({at, at + count, added});
   }
   return out;
 }
@@ -128,20 +122,22 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<AllowedSegment>& s
   while (((kLevels - 1) >> shift) * tokens_ > kMostSum) ++shift;
   const CentroidKernels& loops = centroid_kernels();
   std::array<std::uint32_t, kWordsPerScan> positions;
-  std::vector<DocumentSum> best;
+  // Documents with their sums, which are exact as floats.
+  std::vector<Candidate> best;
   std::size_t room = count * 4;
   std::uint32_t threshold = 1;
   // Drops documents with sums below the `count`-th.
   const auto tighten = [&] {
     if (best.size() <= count) return;
     std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count - 1), best.end(),
-                     [](const DocumentSum& a, const DocumentSum& b) { return a.sum > b.sum; });
-    threshold = best[count - 1].sum;
-    std::erase_if(best, [&](const DocumentSum& entry) { return entry.sum < threshold; });
+                     [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+    const float least = best[count - 1].score;
+    threshold = static_cast<std::uint32_t>(least);
+    std::erase_if(best, [&](const Candidate& candidate) { return candidate.score < least; });
     room = std::max(count * 4, best.size() * 2);
   };
   for (const AllowedSegment& allowed : segments) {
-    std::vector<Reading> selected = readings(*allowed.segment, chosen);
+    std::vector<Reading> selected = readings(*allowed.segment, chosen, shift);
     for (std::size_t first = 0; first < allowed.segment->documents; first += kDocumentsPerBlock) {
       const auto base = static_cast<std::uint32_t>(first);
       const std::size_t here = std::min(kDocumentsPerBlock, allowed.segment->documents - first);
@@ -155,8 +151,8 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<AllowedSegment>& s
           __builtin_prefetch(selected[l + kListsAhead].at + 16);
         }
         Reading& list = selected[l];
-        const std::uint32_t token = list.token;
-        const std::uint32_t added = (std::max(list.gain >> shift, 1u) << 16) | token;
+        const std::uint32_t added = list.added;
+        const std::uint32_t token = added & 0xffffu;
         const std::uint32_t* at = list.at;
         for (; at < list.end && *at < past; ++at) {
           const std::uint32_t stamp = word[*at - base];
@@ -173,7 +169,9 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<AllowedSegment>& s
         const std::size_t reached = loops.reaching(word + next, last - next, threshold << 16, positions.data());
         for (std::size_t i = 0; i < reached; ++i) {
           const std::size_t d = next + positions[i];
-          if (is_allowed(allowed.mask, first + d)) best.push_back({word[d] >> 16, allowed.number, static_cast<std::uint32_t>(first + d)});
+          if (is_allowed(allowed.mask, first + d)) {
+            best.push_back({static_cast<float>(word[d] >> 16), allowed.number, static_cast<std::uint32_t>(first + d)});
+          }
         }
         if (best.size() >= room) tighten();
         next = last;
@@ -181,10 +179,7 @@ std::vector<Candidate> CentroidTable::probe(const std::vector<AllowedSegment>& s
     }
   }
   tighten();
-  std::vector<Candidate> out;
-  out.reserve(best.size());
-  for (const DocumentSum& entry : best) out.push_back({static_cast<float>(entry.sum), entry.segment, entry.document});
-  return out;
+  return best;
 }
 
 }  // namespace serotine::search

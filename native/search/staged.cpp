@@ -57,17 +57,18 @@ std::vector<Candidate> StagedSearch::score_centroids() {
   std::vector<Candidate> out;
   std::vector<std::size_t> allowed(segments_.size(), 0);
   std::size_t allowed_in_all = 0;
+  std::size_t documents_in_all = 0;
   for (std::size_t s = 0; s < segments_.size(); ++s) {
-    if (segments_[s].codebook != nullptr) allowed_in_all += allowed[s] = count_allowed(segments_[s], masks_[s]);
+    if (segments_[s].codebook == nullptr) continue;
+    allowed_in_all += allowed[s] = count_allowed(segments_[s], masks_[s]);
+    documents_in_all += segments_[s].documents;
   }
   // The code stage scores them all anyway. In all segments or in none: documents without a score cannot be compared.
   report_.direct = allowed_in_all > 0 && allowed_in_all <= options_.candidates;
   // By codebook: sums over the lists of one are comparable between segments.
   std::map<const codec::Codebook*, std::vector<AllowedSegment>> with_lists;
-  std::size_t documents_in_all = 0;
   for (std::uint32_t s = 0; s < segments_.size(); ++s) {
     const Segment& segment = segments_[s];
-    if (segment.codebook != nullptr) documents_in_all += segment.documents;
     if (allowed[s] == 0) continue;
     if (report_.direct) {
       for (const std::uint32_t d : allowed_documents(segment, masks_[s])) out.push_back({0.0f, s, d});

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,13 @@ class TokenCodes:
         """Return the ids as the bindings take them: uint8 (tokens, 2 or 4)."""
         dtype = np.dtype(np.uint32 if self.uint32_ids else np.uint16)
         return self.ids.astype(dtype).view(np.uint8).reshape(len(self.ids), dtype.itemsize)
+
+    def of_rows(self, rows: slice) -> TokenCodes:
+        """Return the codes of some of the tokens, with the same codebook."""
+        part = copy.copy(self)
+        for name in ("vectors", "ids", "residual_scales", "errors", "residuals"):
+            setattr(part, name, getattr(self, name)[rows])
+        return part
 
     def attach_to(self, segment: _core.Segment) -> _core.Segment:
         """Set the codes of the segment and return it."""

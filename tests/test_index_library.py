@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from serotine.errors import (
 )
 from serotine.evaluation import Collection, IndexSearch, LateInteraction
 from serotine.index.files import durable
-from serotine.index.store import catalog, replace_index
+from serotine.index.store import catalog, replace_index, settings
 from serotine.ingest import Ingest
 
 VECTORS = np.eye(2, dtype=np.float32)
@@ -288,8 +287,8 @@ def test_an_iteration_sees_one_state_while_the_index_changes(
 def test_an_iteration_reads_pages(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_DOCUMENTS_PER_PAGE", 4)
     parsed: list[str] = []
-    loads = json.loads
-    monkeypatch.setattr(json, "loads", lambda text: (parsed.append(text), loads(text))[1])
+    decode = settings._decode_json
+    monkeypatch.setattr(settings, "_decode_json", lambda text: (parsed.append(text), decode(text))[1])
     documents = index.documents()
     assert not parsed
     next(documents)

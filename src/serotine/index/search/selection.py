@@ -40,6 +40,10 @@ def select(
         query_tokens: number of query vectors.
         groups: the group of every document number in the ranking, or None where each is its own.
     """
+    if groups is None and options.min_score is None:
+        page = slice(options.offset, options.depth)
+        numbers, scores = ranking.numbers[page], ranking.scores[page]
+        return Selection(numbers, scores, [0] * len(numbers), 0, len(ranking.numbers))
     keys: list[int | str] = [number if groups is None else groups[number] for number in ranking.numbers]
     sizes: dict[int | str, int] = {}
     for key in keys:
@@ -48,11 +52,11 @@ def select(
     for position, (key, number) in enumerate(zip(keys, ranking.numbers, strict=True)):
         if key not in best and _passes(ranking.late.get(number), options.min_score, query_tokens):
             best[key] = position
-    page = list(best.items())[options.offset : options.depth]
+    chosen = list(best.items())[options.offset : options.depth]
     return Selection(
-        numbers=[ranking.numbers[position] for _, position in page],
-        scores=[ranking.scores[position] for _, position in page],
-        others=[sizes[key] - 1 for key, _ in page],
+        numbers=[ranking.numbers[position] for _, position in chosen],
+        scores=[ranking.scores[position] for _, position in chosen],
+        others=[sizes[key] - 1 for key, _ in chosen],
         below=sum(key not in best for key in list(sizes)[: options.depth]),
         groups=len(sizes),
     )

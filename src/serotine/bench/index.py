@@ -30,7 +30,7 @@ INDEX_PROFILES: dict[str, dict[str, Any]] = {
 # Documents scored over their codes, for the Pareto chart; None is the default.
 CANDIDATES: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
 # Recalls asked for beside the default of 0.99.
-RECALLS = (0.9, 0.95, 0.999)
+RECALLS = (0.9, 0.95, 0.98, 0.999)
 # Values of the field that filters select one and ten percent of.
 _BUCKETS = 100
 

@@ -15,16 +15,14 @@ def _unmeasured(depth: int, candidates: tuple[int, ...], missed: tuple[float, ..
     return Curve(depth, candidates, missed, missed_bound=(), missed_safe=missed)
 
 
-# An index without a calibration: shares missed with serotine-mini on so many package descriptions, and a fifth more.
-_UNMEASURED_DOCUMENTS = 20_000
+# An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, and a fifth more.
 _UNMEASURED = (
-    _unmeasured(10, (32, 64, 128, 192, 256, 384, 768), (0.056, 0.025, 0.012, 0.008, 0.006, 0.003, 0.0009)),
-    _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.032, 0.016, 0.01, 0.005, 0.0025, 0.0009)),
+    _unmeasured(10, (32, 64, 128, 192, 256, 384, 768, 1024), (0.053, 0.022, 0.01, 0.006, 0.005, 0.003, 0.0012, 0.0005)),
+    _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.034, 0.017, 0.01, 0.005, 0.003, 0.0005)),
 )
-# More documents take more candidates for the same recall: their number to this power, by depth. For a hundred hits it
-# fits 61,402 package descriptions and the million passages of benchmarks/million.py. For ten it is a compromise: the
-# former took twice the candidates of 20,000, the latter no more.
-_UNMEASURED_GROWTH = {10: 0.08, 100: 0.15}
+# More documents than so many take more candidates for the same recall: the ratio to this power. 61,402 package
+# descriptions took no more than 20,000, and the million passages of benchmarks/million.py took twice as many.
+_UNMEASURED_DOCUMENTS, _UNMEASURED_GROWTH = 60_000, 0.26
 
 # A share of misses below any that can be measured.
 _LEAST_MISSED = 1e-7
@@ -62,11 +60,9 @@ def choose_effort(options: SearchOptions, depth: int, calibration: Calibration |
 @lru_cache(maxsize=16)
 def _unmeasured_curves(documents: int) -> tuple[Curve, ...]:
     """Return the curves of an index of so many documents that has no calibration."""
-    ratio = max(documents / _UNMEASURED_DOCUMENTS, 1.0)
+    growth = max(documents / _UNMEASURED_DOCUMENTS, 1.0) ** _UNMEASURED_GROWTH
     return tuple(
-        replace(
-            curve, candidates=tuple(math.ceil(n * ratio ** _UNMEASURED_GROWTH[curve.depth]) for n in curve.candidates)
-        )
+        replace(curve, candidates=tuple(math.ceil(count * growth) for count in curve.candidates))
         for curve in _UNMEASURED
     )
 

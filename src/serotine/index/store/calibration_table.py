@@ -18,7 +18,7 @@ Origin = Literal["given", "sentences", "tokens"]
 
 # The version of the staged search, in every stored calibration: raised with each change of what an effort finds, so
 # that the recall of an earlier search is never promised of a later one. Version 1 did not store it.
-_SEARCH_VERSION = 4
+_SEARCH_VERSION = 5
 
 _SCHEMA = """CREATE TABLE calibrations (
     calibration INTEGER PRIMARY KEY AUTOINCREMENT,

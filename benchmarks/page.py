@@ -131,7 +131,7 @@ SECTIONS = (
         "index.json",
         "benchmarks/index.py",
         "One thread, one query at a time, vectors given: encoding is not included. Recall is against exact MaxSim. "
-        "Peers, brute force, building, and rows with a filter or churn were measured on the day before the others, the "
+        "Peers, brute force, building, and rows with a filter or churn were measured before the others, the "
         "last two on an index that had no posting lists, which take 2.5 bytes per token.",
         page_tables.index,
     ),
@@ -144,8 +144,8 @@ SECTIONS = (
         "hundredth 18.0. Measuring the recall of this index takes longer than a twentieth of its building, so it was "
         "left out, and `recall=` takes the effort that was set by hand for 20,000 passages, more of it for a million: "
         "how much more was fitted to this index too, so that it keeps here what it says. `serotine tune` measures it. "
-        "The build was measured before segments of fewer than 100,000 passages had posting lists; the only such "
-        "segment was written again before the searches. Searches with one thread; "
+        "The build was measured before segments of fewer than 100,000 passages had posting lists; the index that was "
+        "searched was built again. Searches with one thread; "
         "building with two, without the synthesis.",
         page_tables.million,
     ),

@@ -33,7 +33,7 @@ PROBED_FROM_PER_REFINED = 18
 # Postings read: a base, plus some per document of the collection, plus some per document and candidate. With these,
 # recall is within 0.001 of what more give for queries of 20,000 and of 61,402 package descriptions. On a million
 # passages (benchmarks/million.py) half as many again find 0.007 more, but more candidates find as much in less time.
-_POSTINGS, _POSTINGS_PER_DOCUMENT, _POSTINGS_PER_DOCUMENT_AND_CANDIDATE = 60_000, 1.0, 0.002
+_POSTINGS, _POSTINGS_PER_DOCUMENT, _POSTINGS_PER_DOCUMENT_AND_CANDIDATE = 30_000, 1.0, 0.002
 
 
 def _stages(effort: Effort, depth: int, bits: int, documents: int) -> _core.SearchOptions:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.fakes import WordEncoder
@@ -12,6 +14,7 @@ from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.errors import IndexDamagedError
 from serotine.index.store import connection as catalog_connection
+from serotine.index.store.settings import decoded_metadata
 
 
 def create(path: Path, count: int = 2) -> Path:
@@ -191,3 +194,14 @@ def test_damaged_metadata_is_an_error_of_the_index(tmp_path: Path, metadata: str
             index.get("id1")
         with pytest.raises(IndexDamagedError, match=r"restore it from a backup"):
             index.verify()
+
+
+@pytest.mark.parametrize("stored", ["{", "[]", "{}{}", '"a"', "", 5, None])
+def test_damaged_metadata_is_an_error_that_names_the_document(stored: Any) -> None:
+    with pytest.raises(IndexDamagedError, match="the metadata of document 'd1' is damaged"):
+        decoded_metadata(stored, Path("catalog.sqlite"), "d1")
+
+
+@pytest.mark.parametrize("stored", ["{}", ' {"a": [1]}\n'])
+def test_metadata_may_have_white_space_around_it(stored: str) -> None:
+    assert decoded_metadata(stored, Path("catalog.sqlite"), "d1") == json.loads(stored)

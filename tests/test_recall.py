@@ -6,17 +6,18 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from helpers.small_engine import THRESHOLDS
 from numpy.typing import NDArray
 
-from serotine import Index
+from serotine import Index, _core
 from serotine.errors import IndexDamagedError, ReadOnlyError
 from serotine.index import Calibration, Curve, SearchOptions
-from serotine.index.search.effort import choose_effort
+from serotine.index.search import plan
+from serotine.index.search.effort import Effort, choose_effort
 from serotine.index.store import calibration_table
 from serotine.index.tuning.measurement import fit, upper_bound
 
@@ -97,6 +98,17 @@ def test_without_a_calibration_more_recall_costs_more_and_nothing_is_claimed() -
     grown = [choose_effort(SearchOptions(), 10, None, documents).candidates or 0 for documents in sizes]
     assert grown[0] == grown[1] == efforts[2].candidates
     assert grown[1] < grown[2] < grown[3] < 3 * grown[1]
+
+
+def test_few_hits_refine_more_documents_and_large_efforts_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core, "SearchOptions", lambda **options: options)
+    few, ten, hundred, small = (
+        cast("dict[str, int]", plan._stages(Effort(candidates), depth, 4, 20_000))
+        for candidates, depth in ((512, 1), (512, 10), (512, 100), (128, 10))
+    )
+    assert (few["refined"], ten["refined"], hundred["refined"]) == (2348, 2348, 1888)
+    # Eighteen documents for each that is refined: with the large effort all of 20,000 are scanned.
+    assert (small["probed_from"], hundred["probed_from"]) == (plan.PROBED_FROM, 33_984)
 
 
 def test_statistics_say_what_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

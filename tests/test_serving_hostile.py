@@ -186,8 +186,8 @@ def test_a_client_that_takes_its_response_in_parts_gets_it_whole(large_port: int
 def test_a_client_whose_system_reports_rarely_gets_its_response_whole(
     large_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As a steady reader looks whose system reports only that the whole receive buffer is free: nothing for five
-    # periods, and the whole buffer at once.
+    # A steady reader whose system reports only once the whole receive buffer is free looks like this: nothing for five
+    # periods, then all of it.
     monkeypatch.setattr(slow_clients, "TAKING_PERIODS", 9)
     with unread_response(large_port, receive_buffer=1 << 18) as connection:
         received = 0

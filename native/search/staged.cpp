@@ -16,8 +16,6 @@ namespace {
 constexpr std::size_t kRefinedPerItem = 128;
 // Documents that a probe returns for each document that the residual stage scores.
 constexpr std::size_t kProbedPerRefined = 3;
-// Probing pays off where it returns at most one in so many documents: those are scored by all their tokens as well.
-constexpr std::size_t kLeastPerProbed = 2;
 // `Options::postings` is for up to so many query tokens; longer queries read more, in proportion.
 constexpr std::size_t kTokensPerPostings = 32;
 // Documents of the residual stage that are prefetched and not yet scored, and how many documents ahead of those the
@@ -90,7 +88,7 @@ std::vector<Candidate> StagedSearch::score_centroids() {
     }
     std::vector<Candidate> probed;
     const std::size_t count = options_.refined * kProbedPerRefined;
-    if (allowed_here > count * kLeastPerProbed && allowed_here >= options_.probed_from) {
+    if (allowed_here > count && allowed_here >= options_.probed_from) {
       const double share = static_cast<double>(documents_here) / static_cast<double>(documents_in_all);
       const double token_ratio = std::max(static_cast<double>(query_.tokens()) / kTokensPerPostings, 1.0);
       // So many that they are exact as a double.

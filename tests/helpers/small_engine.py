@@ -18,7 +18,7 @@ THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
     # Posting lists are read where they exclude documents.
     (plan, "_REFINED", 0),
     (plan, "PROBED_FROM", 0),
-    (plan, "PROBED_FROM_PER_REFINED", 0),
+    (plan, "_PROBED_FROM_PER_REFINED", 0),
     (rewrite, "_ENCODED_TOKENS", 16),
     (rewrite, "_COPIED_TOKENS", 16),
     (codebook_training, "_MIN_CHECKPOINT", 4),

@@ -154,6 +154,6 @@ def _searching(stats: IndexStats) -> str:
     final_stage = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
     head = "; the head is scored exactly." if stats.tokens > stats.coded_tokens else "."
     return (
-        f"  A search  scores documents by their centroids (from {PROBED_FROM:,} on, those on the nearest posting lists "
-        f"only), then scores the best over their codes, {final_stage}{head}"
+        f"  A search  scores documents by their centroids (from {PROBED_FROM:,} on, more for many hits, those on the "
+        f"nearest posting lists only), then scores the best over their codes, {final_stage}{head}"
     )

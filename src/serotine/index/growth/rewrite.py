@@ -31,8 +31,8 @@ _ENCODED_TOKENS = 1 << 17
 _COPIED_TOKENS = 1 << 20
 # Documents whose pooled vectors are copied per step.
 _COPIED_DOCUMENTS = 1 << 14
-# Smallest segment that gets posting lists. They are read where the segments of its codebook have `plan.PROBED_FROM`
-# documents together.
+# Smallest segment that gets posting lists. They are read where the segments of its codebook together have at
+# least `plan.PROBED_FROM` documents.
 _POSTINGS_FROM = 4096
 
 Tick = Callable[[int], None]

@@ -17,11 +17,11 @@ def _unmeasured(depth: int, candidates: tuple[int, ...], missed: tuple[float, ..
 
 # An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, and a fifth more.
 _UNMEASURED = (
-    _unmeasured(10, (32, 64, 128, 192, 256, 384, 768, 1024), (0.053, 0.022, 0.01, 0.006, 0.005, 0.003, 0.0012, 0.0005)),
+    _unmeasured(10, (32, 64, 128, 192, 256, 384, 768, 1024), (0.056, 0.022, 0.01, 0.006, 0.005, 0.003, 0.0012, 0.0005)),
     _unmeasured(100, (150, 276, 400, 512, 768, 1024, 2048), (0.11, 0.034, 0.017, 0.01, 0.005, 0.003, 0.0005)),
 )
-# More documents than so many take more candidates for the same recall: the ratio to this power. 61,402 package
-# descriptions took no more than 20,000, and the million passages of benchmarks/million.py took twice as many.
+# Beyond so many documents, candidates grow with their number to this power. For ten and for a hundred hits, 61,402
+# package descriptions need as many as 20,000 do, and the million passages of benchmarks/million.py twice as many.
 _UNMEASURED_DOCUMENTS, _UNMEASURED_GROWTH = 60_000, 0.26
 
 # A share of misses below any that can be measured.

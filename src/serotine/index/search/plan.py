@@ -15,9 +15,8 @@ from serotine.index.search.effort import Effort
 from serotine.index.store import Snapshot
 from serotine.wording import worded
 
-# Documents scored over the residuals of their best tokens: a base, plus some per document scored over all its codes; of
-# these, another for up to ten hits, which need more of them per candidate than many hits do. With serotine-mini on
-# 20,000 package descriptions, a hundred hits take 5% less time than with as many as ten hits have, at the same recall.
+# Documents scored over the residuals of their best tokens: a base, plus some per document scored over all its codes,
+# plus up to one more per such document where hits are few: ten need more of them than a hundred.
 _REFINED, _REFINED_PER_CANDIDATE, _FEW_HITS = 300, 3, 10
 # Documents scored over their stored vectors: by bits a share more than the hits, at least so many more, or one of so
 # many candidates. Codes of 2 bits order them so roughly that a quarter more loses 2% of a hundred hits, with
@@ -26,13 +25,14 @@ _RESCORED_SHARE = {2: 0.75, 4: 0.25, 8: 0.25}
 _MIN_RESCORED_EXTRA = {2: 20, 4: 5, 8: 5}
 _CANDIDATES_PER_RESCORED = 40
 # Allowed documents of one codebook, in segments with posting lists, from which lists are read: of fewer, a scan takes
-# no longer. Measured on package descriptions, for ten hits. And so many for each that is scored over its residuals, for
-# each of which three are scored over their centroids: scattered ones take two to three times as long as in a scan.
+# no longer. Measured on package descriptions, for ten hits.
 PROBED_FROM = 20_000
-PROBED_FROM_PER_REFINED = 18
-# Postings read: a base, plus some per document of the collection, plus some per document and candidate. With these,
-# recall is within 0.001 of what more give for queries of 20,000 and of 61,402 package descriptions. On a million
-# passages (benchmarks/million.py) half as many again find 0.007 more, but more candidates find as much in less time.
+# And so many per document scored over its residuals: a probe scores three scattered documents for each over their
+# centroids, which takes two to three times as long as in a scan, and reads lists before.
+_PROBED_FROM_PER_REFINED = 18
+# Postings read: a base, plus some per document of the collection, plus some per document and candidate. Half as many
+# again find up to 0.001 more of ten hits among 20,000 or 61,402 package descriptions, and 0.007 more of a million
+# passages (benchmarks/million.py), where more candidates find as much in less time.
 _POSTINGS, _POSTINGS_PER_DOCUMENT, _POSTINGS_PER_DOCUMENT_AND_CANDIDATE = 30_000, 1.0, 0.002
 
 
@@ -46,7 +46,7 @@ def _stages(effort: Effort, depth: int, bits: int, documents: int) -> _core.Sear
         documents: number of documents of the collection.
     """
     candidates = depth if effort.candidates is None else effort.candidates
-    refined_per_candidate = _REFINED_PER_CANDIDATE + min(_FEW_HITS / depth, 1.0)
+    refined_per_candidate = _REFINED_PER_CANDIDATE + min(_FEW_HITS / max(depth, 1), 1.0)
     postings_per_document = _POSTINGS_PER_DOCUMENT + _POSTINGS_PER_DOCUMENT_AND_CANDIDATE * candidates
     extra = max(
         math.floor(depth * _RESCORED_SHARE[bits]), candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA[bits]
@@ -59,7 +59,7 @@ def _stages(effort: Effort, depth: int, bits: int, documents: int) -> _core.Sear
         rescored=depth + extra,
         postings=_POSTINGS + math.ceil(documents * postings_per_document),
         exact=effort.candidates is None,
-        probed_from=max(PROBED_FROM, PROBED_FROM_PER_REFINED * refined),
+        probed_from=max(PROBED_FROM, _PROBED_FROM_PER_REFINED * refined),
     )
 
 

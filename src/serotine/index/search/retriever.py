@@ -105,13 +105,14 @@ class Retriever:
         for i in range(count):
             started = time.perf_counter()
             choice = choices[i]
-            selection, ranking, scores = choice.selection, choice.ranking, choice.ranking.late
+            selection, ranking = choice.selection, choice.ranking
             # With the filter again: the metadata of a hit may have changed since.
             rows = view.rows(selection.numbers, filtered=True)
             if len(rows) < len(selection.numbers) and not (lenient and _all_there(view, selection.numbers)):
                 return None
+            maxsim = ranking.late
             hits = tuple(
-                Hit(row.id, score, row.text, row.metadata, per_token(scores.get(number), choice.query_tokens), others)
+                Hit(row.id, score, row.text, row.metadata, per_token(maxsim.get(number), choice.query_tokens), others)
                 for number, score, others in zip(selection.numbers, selection.scores, selection.others, strict=True)
                 if (row := rows.get(number)) is not None
             )
@@ -120,7 +121,7 @@ class Retriever:
             if options.where is not None:
                 times["filter"] = view.filtering
             documents = ranking.counts.get("allowed", 0)
-            best = per_token(max(scores.values(), default=None), choice.query_tokens)
+            best = per_token(max(maxsim.values(), default=None), choice.query_tokens)
             effort = ranking.effort
             stats = SearchStats(
                 ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best,

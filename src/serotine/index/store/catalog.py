@@ -216,9 +216,7 @@ class Catalog(CatalogConnection):
         condition = None if where is None else filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
             hits = lexical.search(connection, query, k, condition)
-        if len({number for number, _ in hits}) < len(hits):
-            raise index_damaged(f"{self._path}: a document is in the word index more than once")
-        return hits
+        return self._without_duplicates(hits)
 
     def word_statistics(self, queries: Sequence[str], languages: Sequence[str]) -> list[WordStatistics]:
         """Return the word statistics of this index for queries that are searched as stems of `languages` too."""
@@ -231,7 +229,13 @@ class Catalog(CatalogConnection):
         """Return the k best documents by BM25 with the statistics of a collection; see `lexical.rankings`."""
         condition = None if where is None else filters.compile_where(where, self.settings.filterable)
         with self.reading() as connection:
-            return lexical.rankings(connection, query, k, condition, collection)
+            rankings = lexical.rankings(connection, query, k, condition, collection)
+        return [self._without_duplicates(hits) for hits in rankings]
+
+    def _without_duplicates(self, hits: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        if len({number for number, _ in hits}) < len(hits):
+            raise index_damaged(f"{self._path}: a document is in the word index more than once")
+        return hits
 
     def word_count(self, word: str) -> tuple[int, int]:
         """Return the number of texts, and of those that have a word."""

@@ -179,13 +179,13 @@ def decoded_object(text: str, path: Path, name: str) -> dict[str, Any]:
 
 def decoded_metadata(text: str, path: Path, id_: str) -> dict[str, Any]:
     """Return the metadata of a document; errors as for `decoded`."""
-    # `json.loads` looks for white space around the value, which takes longer than most metadata.
+    # `json.loads` looks for white space around the value, which takes longer than parsing most metadata.
     try:
         value, end = _decode_json(text)
+        if end == len(text) and isinstance(value, dict):
+            return value
     except (ValueError, TypeError, RecursionError):
-        end = -1
-    if end == len(text) and isinstance(value, dict):
-        return value
+        pass
     return decoded_object(text, path, f"the metadata of document {shown_id(id_)}")
 
 

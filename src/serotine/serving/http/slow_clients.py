@@ -29,9 +29,8 @@ else:
 # Seconds in which the head of a request must arrive, and bytes of its body that must arrive in as many.
 PERIOD = 20.0
 MIN_BYTES = 10_000
-# In as many periods, so many bytes of a response must be taken. A client's system may announce only once its whole
-# receive buffer is free that its program reads (Linux does, now and then, after it announced each quarter): up to 6 MB
-# by default, which a reader of 33 kB/s takes in as many periods.
+# In as many periods, so many bytes of a response must be taken. A client's system may report that its program reads
+# only once its whole receive buffer is free: up to 6 MB by default on Linux, three minutes at 35 kB/s.
 TAKING_PERIODS = 9
 # Bytes of responses that wait for slow clients, in one process: beyond it, the slowest is closed.
 MAX_UNSENT_BYTES = 256 << 20

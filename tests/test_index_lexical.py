@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.fakes import WordEncoder
@@ -389,3 +390,25 @@ def test_the_first_single_characters_of_a_query_are_searched_and_all_its_words()
     words = [f"word{i}" for i in range(1000)]
     phrases = lexical._query_phrases(" ".join(characters + words), ())
     assert phrases == [*(f'"{character}"*' for character in characters[:256]), *(f'"{word}"' for word in words)]
+
+
+@pytest.mark.parametrize("filterable", [{}, {"year": "int"}])
+@pytest.mark.parametrize("where", [None, {"year": {"<": 2000}}, {"year": 1999}])
+@pytest.mark.parametrize("query", ["fox", "the fox", "what is the fox of the documents"])
+def test_a_query_is_run_once_and_not_for_every_document(
+    query: str, where: dict[str, Any] | None, filterable: dict[str, str]
+) -> None:
+    connection = database({number: f"a fox and the documents {number}" for number in range(1, 300)}, filterable)
+    condition = None if where is None else compile_where(where, filterable)
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    lexical.search(connection, query, 5, condition)
+    lexical.rankings(connection, query, 5, condition, lexical.statistics(connection, query, ()))
+    connection.set_trace_callback(None)
+    searches = [statement for statement in statements if statement.startswith("SELECT passages_fts.rowid")]
+    assert len(searches) >= 2
+    for statement in searches:
+        plan = [detail for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        # "=" is a look-up of one number: the words are looked up again for each.
+        assert not [detail for detail in plan if "passages_fts VIRTUAL TABLE INDEX 0:=" in detail], plan
+    connection.close()

@@ -388,7 +388,8 @@ def _attempts(query: str, stems: Iterable[Stem], texts: int, frequencies: Mappin
             continue
         # Function words add to scores, and so stay in the query.
         is_restricted = 0 < len(required) < len(phrases)
-        restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
+        # With the plus, the list is no index: SQLite would run the query again for each of its numbers.
+        restriction = "AND +passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
         values = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
         yield _Attempt(phrases, f"passages_fts MATCH ? {restriction if is_restricted else ''}{live}", values)
 

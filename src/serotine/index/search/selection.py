@@ -40,10 +40,11 @@ def select(
         query_tokens: number of query vectors.
         groups: the group of every document number in the ranking, or None where each is its own.
     """
+    page = slice(options.offset, options.depth)
     if groups is None and options.min_score is None:
-        page = slice(options.offset, options.depth)
-        numbers, scores = ranking.numbers[page], ranking.scores[page]
-        return Selection(numbers, scores, [0] * len(numbers), 0, len(ranking.numbers))
+        # All pass, and none has others of its group.
+        numbers = ranking.numbers[page]
+        return Selection(numbers, ranking.scores[page], [0] * len(numbers), below=0, groups=len(ranking.numbers))
     keys: list[int | str] = [number if groups is None else groups[number] for number in ranking.numbers]
     sizes: dict[int | str, int] = {}
     for key in keys:
@@ -52,7 +53,7 @@ def select(
     for position, (key, number) in enumerate(zip(keys, ranking.numbers, strict=True)):
         if key not in best and _passes(ranking.late.get(number), options.min_score, query_tokens):
             best[key] = position
-    chosen = list(best.items())[options.offset : options.depth]
+    chosen = list(best.items())[page]
     return Selection(
         numbers=[ranking.numbers[position] for _, position in chosen],
         scores=[ranking.scores[position] for _, position in chosen],

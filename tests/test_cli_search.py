@@ -45,8 +45,12 @@ def test_a_lowest_score_leaves_out_what_does_not_fit(shell: Shell, tmp_path: Pat
     nothing = shell("search", "i.serotine", "late evening", "--min-score", 1.5)
     best = every[0]["score_per_token"]
     assert nothing == f"No document reaches --min-score 1.5: the best has {best:.3f}.\n"
+    page = shell("search", "i.serotine", "late evening", "--min-score", lowest, "--offset", 5)
+    assert page == f"No document after the first 5 reaches --min-score {lowest:g}.\n"
     message = shell.fails("search", "i.serotine", "late", "--mode", "bm25", "--min-score", "0.5", status=2)
     assert "--min-score: needs --mode late or hybrid, got --mode bm25" in message
+    message = shell.fails("search", "i.serotine", "late", "--exact", "--recall", "0.9", status=2)
+    assert "--recall: cannot be used with --exact, got both; drop one of the two" in message
     assert "--min-score: must be finite" in shell.fails("search", "i.serotine", "x", "--min-score", "nan", status=2)
 
 

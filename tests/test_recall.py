@@ -125,6 +125,10 @@ def test_statistics_say_what_is_expected(tmp_path: Path, monkeypatch: pytest.Mon
         searched = index.search(vectors[3], candidates=3, k=2)
         assert searched.stats.candidates == 3
         assert searched.stats.expected_recall is None
+        # As many hits as documents: all of them are scored over their vectors.
+        every = index.search(vectors[3], candidates=3, k=40).stats
+        assert every.counts["codes"] == every.counts["vectors"] == 40
+        assert every.expected_recall == every.recall_lower_bound == 1.0
         exact = index.search(vectors[3], k=2, recall=1)
         assert exact.stats.plan == "bounds"
         assert exact.stats.candidates is None

@@ -68,6 +68,19 @@ def test_equal_integers_stay_and_others_are_refused(tmp_path: Path) -> None:
         average_models(models, tmp_path / "other")
 
 
+def test_a_run_is_averaged_with_its_start(tmp_path: Path) -> None:
+    start, trained = write_model(tmp_path / "initial", 1.0), write_model(tmp_path / "model", 5.0)
+    # A trainer leaves in the tokenizer how it padded and cut its last batch.
+    for folder, last in ((start, None), (trained, {"max_length": 320})):
+        tokenizer = {"padding": last, "truncation": last, "model": {"vocab": ["a"]}}
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    average_models([start, trained], tmp_path / "mean")
+    assert weights(tmp_path / "mean") == [3.0, 3.0]
+    (trained / "tokenizer.json").write_text(json.dumps({"model": {"vocab": ["b"]}}))
+    with pytest.raises(TrainingError, match=r"tokenizer.json: differs from that of"):
+        average_models([start, trained], tmp_path / "other")
+
+
 def test_what_cannot_be_averaged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_model(tmp_path / "a", 1.0), write_model(tmp_path / "b", 5.0)
 

@@ -81,6 +81,8 @@ def lines(
     if not found and below:
         scores = [hits.stats.best_score_per_token for hits in results.values()]
         best = max((score for score in scores if score is not None), default=None)
+        if offset and best is not None and options.min_score is not None and best >= options.min_score:
+            return f"No document after the first {offset:,} reaches --min-score {options.min_score:g}."
         having = "" if best is None else f": the best has {best:.3f}"
         return f"No document reaches --min-score {options.min_score:g}{having}."
     if not found:

@@ -19,8 +19,8 @@ _TESTED = "test"
 @click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='File of queries like those that will be searched for, such as JSONL with "text"; by default they are made '
-    "from the documents.",
+    help="File of queries like those that will be searched for: .txt, one per line, or records such as JSONL with "
+    '"text"; by default they are made from the documents.',
 )
 @click.option(
     "--pooled-weights",
@@ -95,9 +95,15 @@ def _fit_weights(path: Path, name: str, split: str | None, json_file: str | None
 
 
 def _texts(path: Path) -> list[str]:
-    from serotine.ingest import read
+    """Return the queries of a file: the lines of a plain text, the texts of records."""
+    from serotine.ingest import SourceFile, file_type, read
 
-    texts = [text for document in read([path]) if (text := document.text.strip())]
-    if not texts:
-        raise click.ClickException(f"{path}: has no queries; give one text per record")
-    return texts
+    plain = file_type(path.name) == ".txt"
+    if not plain and SourceFile.at(path).is_text():
+        raise click.UsageError(
+            f"--queries: must be a list, got one text: {path}; "
+            'give a .txt file with one query per line, or JSONL with "text"',
+            click.get_current_context(),
+        )
+    texts = [document.text for document in read([path])]
+    return [query for text in texts for line in (text.splitlines() if plain else [text]) if (query := line.strip())]

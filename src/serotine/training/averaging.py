@@ -20,6 +20,8 @@ _VERSION_KEYS = {"__version__", "transformers_version"}
 # Weights in formats that are not averaged: copied from one model, they would not fit the others.
 _OTHER_WEIGHTS = ("*.bin", "*.ckpt", "*.h5", "*.onnx", "*.pt", "*.pth")
 _CARD = "README.md"
+# Keys of tokenizer.json that say how the last batch was padded and cut, not what the model is.
+_BATCH_KEYS = {"padding", "truncation"}
 
 
 def average_models(
@@ -132,11 +134,8 @@ def _content(file: Path) -> Any:
         values = json.loads(data) if file.suffix == ".json" else data
     except (OSError, ValueError) as error:
         raise TrainingError(f"{file}: cannot be read ({reason(error)})") from None
-    return (
-        {key: value for key, value in values.items() if key not in _VERSION_KEYS}
-        if isinstance(values, dict)
-        else values
-    )
+    ignored = _VERSION_KEYS | _BATCH_KEYS if file.name == "tokenizer.json" else _VERSION_KEYS
+    return {key: value for key, value in values.items() if key not in ignored} if isinstance(values, dict) else values
 
 
 def _average_file(files: list[Path], shares: list[float], target: Path) -> None:

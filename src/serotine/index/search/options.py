@@ -141,8 +141,7 @@ class SearchOptions:
         if self.mode in ("bm25", "xtr"):
             raise _needs_mode("candidates", ("late", "hybrid", "pooled"), self.mode)
         if self.exact:
-            given = worded("exact=True", http="both")
-            raise ValueError(f"candidates: cannot be used with exact, got {given}; drop one of the two")
+            raise _exclusive("candidates", "exact", True)
 
     def _validate_xtr(self) -> None:
         if self.k_token is None:
@@ -167,16 +166,14 @@ class SearchOptions:
         if self.mode != "pooled":
             raise _needs_mode("first_stage", ("pooled",), self.mode)
         if self.exact:
-            given = worded("exact=True", http="both")
-            raise ValueError(f"first_stage: cannot be used with exact, got {given}; drop one of the two")
+            raise _exclusive("first_stage", "exact", True)
 
     def _validate_recall(self, recall: float) -> None:
         if not 0 < recall <= 1:
             raise invalid("recall", "above 0 and at most 1", recall)
         for name, value in (("exact", self.exact), ("candidates", self.candidates)):
             if value:
-                given = worded(f"{name}={value}", http="both")
-                raise ValueError(f"recall: cannot be used with {name}, got {given}; drop one of the two")
+                raise _exclusive("recall", name, value)
         if self.mode in ("bm25", "xtr"):
             raise _needs_mode("recall", ("late", "hybrid", "pooled"), self.mode)
         if self.first_stage == "pooled":
@@ -211,6 +208,12 @@ class SearchKeywords(TypedDict, total=False):
     recall: float | None
     k_token: int | None
     first_stage: FirstStage | None
+
+
+def _exclusive(option: str, other: str, value: object) -> ValueError:
+    named = worded(other, http=other, command=f"--{other}")
+    given = worded(f"{other}={value}", http="both", command="both")
+    return ValueError(f"{option}: cannot be used with {named}, got {given}; drop one of the two")
 
 
 def _needs_mode(name: str, modes: Sequence[str], mode: str, why: str = "") -> ValueError:

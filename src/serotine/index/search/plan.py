@@ -208,6 +208,7 @@ def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_
     exact = effort.candidates is None
     certificate = _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None
     counts, times = _work(report)
+    scored_exactly = not report.by_codes or (has_vectors and report.by_vectors >= documents)
     return Ranking(
         scores,
         numbers,
@@ -217,7 +218,7 @@ def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_
         times,
         certificate,
         dict(zip(numbers, scores, strict=True)),
-        _proved(effort) if not report.by_codes or (certificate and certificate.exact) else effort,
+        _proved(effort) if scored_exactly or (certificate and certificate.exact) else effort,
     )
 
 

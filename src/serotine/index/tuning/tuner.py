@@ -144,15 +144,22 @@ def _is_coded(snapshot: Snapshot) -> bool:
 
 
 def describe_recall(calibration: Calibration | None) -> str:
-    """Return what was measured on an index with codes, and what it means for searches, in one sentence."""
+    """Return what was measured on an index with codes, and what it means for searches."""
     if calibration is None:
         return "Not measured: searches take the effort of another collection until the index is tuned."
     chosen = {depth: choose_effort(SearchOptions(depth), depth, calibration) for depth in DEPTHS}
     kept = ", ".join(f"{_candidates(effort)} for k={depth}" for depth, effort in chosen.items())
     made = {"given": "the queries given", "sentences": "sentences of the documents", "tokens": "runs of their tokens"}
-    return (
-        f"Measured with {calibration.queries:,} queries ({made[calibration.origin]}): "
+    count = calibration.queries
+    statement = (
+        f"Measured with {count:,} {'query' if count == 1 else 'queries'} ({made[calibration.origin]}): "
         f"recall {DEFAULT_RECALL} takes {kept}."
+    )
+    if count >= MIN_QUERIES:
+        return statement
+    return (
+        f"{statement} Fewer than {MIN_QUERIES} queries prove little, so searches may do more than they need: "
+        "tune with a few hundred."
     )
 
 

@@ -204,23 +204,46 @@ def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path
     assert (tmp_path / "errors").read_text() == ""
 
 
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "0"},
+    },
+}
+
+
+def test_requests_are_answered_though_the_input_has_ended(bats: Path) -> None:
+    # As of a shell's `serotine mcp INDEX < requests`.
+    call = {"jsonrpc": "2.0", "method": "tools/call"}
+    search = {"name": "search", "arguments": {"query": "late bat"}}
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}
+    requests = [
+        INITIALIZE,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        *({**call, "id": id_, "params": search} for id_ in ("two", 3, 4)),
+        cancelled,
+    ]
+    finished = subprocess.run(
+        [*FAKE, "mcp", str(bats)],
+        input="\n".join(map(json.dumps, requests)) + "\n", capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    answers = {message["id"]: message for message in map(json.loads, finished.stdout.splitlines())}
+    assert {1, "two", 4} <= set(answers)
+    for id_ in ("two", 4):
+        assert answers[id_]["result"]["structuredContent"]["hits"], answers[id_]
+
+
 def test_lines_that_are_not_requests(bats: Path) -> None:
-    initialize = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "raw", "version": "0"},
-        },
-    }
     process = subprocess.Popen(
         [*FAKE, "mcp", str(bats)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(initialize) + "\n")
+    process.stdin.write(json.dumps(INITIALIZE) + "\n")
     process.stdin.flush()
     initialized = json.loads(process.stdout.readline())["result"]
     assert "bats (4 passages)" in initialized["instructions"]

@@ -1,10 +1,11 @@
-"""The lines of standard input: each is a message, or gets an error as its answer."""
+"""The lines of standard input: each is a message or gets an error as its answer; the end waits for the others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
 
 import anyio
 import anyio.to_thread
@@ -22,7 +23,18 @@ _VALUE = r'\s{0,9}+:\s{0,9}+(-?\d{1,15}|"[^"\\]{0,200}")\s{0,9}+'
 _ID = re.compile(_VALUE + "[,}]")
 _LAST_ID = re.compile(r'[,{]\s{0,9}+"id"' + _VALUE + r"\}\s{0,9}+\Z")
 
-Send = Callable[[SessionMessage], Awaitable[None]]
+# A session ends with its input and drops what is not answered by then: so long its end is held back.
+_LAST_ANSWERS_SECONDS = 60
+
+
+class Writer(Protocol):
+    """What a session writes its messages to."""
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write a message."""
+
+    async def aclose(self) -> None:
+        """End the messages."""
 
 
 class Lines:
@@ -34,26 +46,38 @@ class Lines:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._send: Send | None = None
+        self._writer: Writer | None = None
         self._connected = anyio.Event()
+        self._unanswered: set[types.RequestId] = set()
+        self._answered = anyio.Event()
 
-    def answer_with(self, send: Send) -> None:
-        """Use `send` for the errors that are answers."""
-        self._send = send
+    def answers(self, writer: Writer) -> Answers:
+        """Return a writer for the session; `writer` also gets the errors that are answers to lines."""
+        self._writer = writer
         self._connected.set()
+        return Answers(writer, self._answer)
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield messages until the input ends."""
+        """Yield messages until the input ends and every request is answered."""
         while True:
             line, refusal = await anyio.to_thread.run_sync(self._read)
             if refusal is not None:
                 await self._connected.wait()
-                if self._send is not None:
-                    await self._send(SessionMessage(refusal))
+                if self._writer is not None:
+                    await self._writer.send(SessionMessage(refusal))
             elif line is None:
-                return
+                break
             elif line.strip():
                 yield line
+        with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
+            while self._unanswered:
+                self._answered = anyio.Event()
+                await self._answered.wait()
+
+    def _answer(self, id_: types.RequestId | None) -> None:
+        if id_ is not None:
+            self._unanswered.discard(id_)
+            self._answered.set()
 
     def _read(self) -> tuple[str | None, types.JSONRPCError | None]:
         """Return the next line, or None at the end; or what to answer instead."""
@@ -66,12 +90,19 @@ class Lines:
             return None, None
         try:
             if line.strip():
-                types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                self._note(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             fault = first["msg"] if first["type"] == "json_invalid" else "not a message of JSON-RPC 2.0"
             return "", _refusal(line[:_HEAD], line[-_TAIL:], f"{fault}; send one message per line", first["type"])
         return line, None
+
+    def _note(self, message: types.JSONRPCMessage) -> None:
+        """Expect an answer to a request, and none to one that is cancelled."""
+        if isinstance(message, types.JSONRPCRequest):
+            self._unanswered.add(message.id)
+        elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._unanswered.discard((message.params or {}).get("requestId"))
 
     def _skip(self) -> bytes:
         """Read to the end of the line; return its last bytes."""
@@ -79,6 +110,37 @@ class Lines:
         while (data := self._file.readline(_SKIPPED)) and not data.endswith(b"\n"):
             last = data[-_TAIL:]
         return last + data
+
+
+class Answers:
+    """Passes a session's messages on, and tells whose answers they are.
+
+    Args:
+        writer: where they go.
+        on_answer: called with the id of every request that is answered.
+    """
+
+    def __init__(self, writer: Writer, on_answer: Callable[[types.RequestId | None], None]) -> None:
+        self._writer = writer
+        self._on_answer = on_answer
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write a message."""
+        await self._writer.send(item)
+        if isinstance(item.message, (types.JSONRPCResponse, types.JSONRPCError)):
+            self._on_answer(item.message.id)
+
+    async def aclose(self) -> None:
+        """Close the writer."""
+        await self._writer.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def _refusal(head: str, tail: str, message: str, kind: str = "") -> types.JSONRPCError:

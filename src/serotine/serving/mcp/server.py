@@ -156,8 +156,7 @@ async def _run_over_stdio(server: Server[Any]) -> None:
     asyncio.get_running_loop().set_exception_handler(_report)
     lines = Lines(sys.stdin.buffer)
     async with stdio_server(lines) as (reading, writing):  # type: ignore[arg-type]  # of a file, it iterates over lines
-        lines.answer_with(writing.send)
-        await server.run(reading, writing, server.create_initialization_options())
+        await server.run(reading, lines.answers(writing), server.create_initialization_options())
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -329,11 +329,12 @@ def test_the_best_documents_are_found_in_any_segment() -> None:
     lengths=st.lists(st.integers(0, 60), min_size=1, max_size=12),
     dim=st.sampled_from([32, 64, 96, 128, 256, 1088, 1152]),
     bits=st.sampled_from([2, 4, 8]),
-    query_tokens=st.sampled_from([1, 16, 17, 32, 33, 70]),
+    # Vectors of sixteen, and last ones that are half full, alone and beside others.
+    query_tokens=st.sampled_from([1, 8, 9, 16, 17, 24, 25, 32, 33, 40, 41, 56, 70]),
     keep=st.integers(1, 4),
     seed=st.integers(0, 20),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_path_estimates_the_same_scores(
     lengths: list[int], dim: int, bits: int, query_tokens: int, keep: int, seed: int
 ) -> None:

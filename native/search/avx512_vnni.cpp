@@ -1,4 +1,4 @@
-// The code stage's fused loops for AVX-512 VNNI: 12 tokens x 32 query lanes.
+// The code stage's fused loops for AVX-512 VNNI: 12 tokens x 8, 16, 24 or 32 query lanes.
 #include "../codec/avx512_bytes.hpp"
 #include "../maxsim/avx512_vnni.hpp"
 #include "fused.hpp"

@@ -59,7 +59,7 @@ bool CodeScorer::fold_fused(const Segment& segment, std::span<const std::uint32_
     const auto last = static_cast<std::size_t>(segment.offsets[document + 1]);
     if (first < last) scratch.ranges.push_back({first, last});
   }
-  fused({laid_.data(), laid_.bias(), laid_.vectors(), laid_.steps(), codebook.centroids, codebook.scales, dim,
+  fused({laid_.data(), laid_.bias(), laid_.vectors(), laid_.ends_in_half(), laid_.steps(), codebook.centroids, codebook.scales, dim,
          static_cast<std::size_t>(segment.offsets[segment.documents]), codes.ids,
          codes.uint32_ids, codes.residual_scales, codes.errors, codes.residuals, codec::scale_tables(codes.bits),
          bound_ == Bound::none ? nullptr : bounds_.data(), scratch.ranges.data(), scratch.ranges.size(),

@@ -107,33 +107,46 @@ class FusedDecoder {
   std::size_t next_ = 1;
 };
 
-// Folds a tile into its documents' maxima of V query vectors; meanwhile decodes the next tile, if `decoder` is given.
+// Folds a tile into its documents' maxima of V query vectors and, if H is 1, of the first half of one more; meanwhile
+// decodes the next tile, if `decoder` is given.
 //
 // A function of its own, whatever the compiler thinks: its sums need all registers.
-template <class I, int V, std::size_t Dim, class Decoder>
+template <class I, int V, int H, std::size_t Dim, class Decoder>
 __attribute__((noinline)) void fused_tile(const CodedDocuments& job, const FusedTile& tile, std::size_t first_vector, Decoder* decoder,
                 FusedTile* next) {
+  using Half = typename I::Half;
   constexpr int T = kRowsPerTile;
   const std::size_t steps = Dim == 0 ? job.steps : Dim / I::group;
   const std::size_t vector = steps * I::lanes * I::group;
   const auto* query = static_cast<const typename I::Query*>(job.query) + first_vector * vector;
+  const std::int32_t* bias = job.bias + first_vector * I::lanes;
   const std::uint8_t* rows = tile.rows;
-  typename I::Sum acc[T][V];
+  // An array of no sums is no C++.
+  typename I::Sum acc[T][V + (V == 0)];
+  typename Half::Sum half[T];
 #pragma GCC unroll 4
   for (int v = 0; v < V; ++v) {
-    const typename I::Sum start = I::load_sum(job.bias + (first_vector + v) * I::lanes);
+    const typename I::Sum start = I::load_sum(bias + v * I::lanes);
 #pragma GCC unroll 24
     for (int t = 0; t < T; ++t) acc[t][v] = start;
   }
+  if constexpr (H == 1) {
+    const typename Half::Sum start = Half::load_sum(bias + V * I::lanes);
+#pragma GCC unroll 24
+    for (int t = 0; t < T; ++t) half[t] = start;
+  }
   const auto step = [&](std::size_t s) __attribute__((always_inline)) {
-    typename I::Packed q[V];
+    typename I::Packed q[V + (V == 0)];
+    typename Half::Packed q_half;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) q[v] = I::load_query(query + v * vector + s * I::lanes * I::group);
+    if constexpr (H == 1) q_half = Half::load_query(query + V * vector + s * I::lanes * I::group);
 #pragma GCC unroll 24
     for (int t = 0; t < T; ++t) {
       const typename I::Packed x = I::broadcast(rows + t * kFusedRowBytes + s * I::group);
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) I::dot(acc[t][v], q[v], x);
+      if constexpr (H == 1) Half::dot(half[t], q_half, I::first_half(x));
     }
   };
   // One place in the program for the products: with two, the compiler keeps sums in memory.
@@ -146,32 +159,64 @@ __attribute__((noinline)) void fused_tile(const CodedDocuments& job, const Fused
   const std::size_t lanes = job.vectors * I::lanes;
   float* best = job.best + first_vector * I::lanes;
   if (tile.count == T && tile.documents[0] == tile.documents[T - 1]) {
+    float* at = best + tile.documents[0] * lanes;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      float* at = best + tile.documents[0] * lanes + v * I::lanes;
-      typename I::Reg top = I::load(at);
+      typename I::Reg top = I::load(at + v * I::lanes);
 #pragma GCC unroll 24
       for (int t = 0; t < T; ++t) {
         top = I::max(I::plus(I::scaled(acc[t][v], tile.scales[t]), tile.offsets[t]), top);
       }
-      I::store(at, top);
+      I::store(at + v * I::lanes, top);
+    }
+    if constexpr (H == 1) {
+      typename Half::Reg top = Half::load(at + V * I::lanes);
+#pragma GCC unroll 24
+      for (int t = 0; t < T; ++t) {
+        top = Half::max(Half::plus(Half::scaled(half[t], tile.scales[t]), tile.offsets[t]), top);
+      }
+      Half::store(at + V * I::lanes, top);
     }
     return;
   }
-  float values[T][V * I::lanes];
+  constexpr std::size_t width = V * I::lanes + H * Half::lanes;
+  float values[T][width];
 #pragma GCC unroll 24
   for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       I::store(values[t] + v * I::lanes, I::plus(I::scaled(acc[t][v], tile.scales[t]), tile.offsets[t]));
     }
-  }
-  for (std::size_t t = 0; t < tile.count; ++t) {
-    for (int v = 0; v < V; ++v) {
-      float* at = best + tile.documents[t] * lanes + v * I::lanes;
-      I::store(at, I::max(I::load(values[t] + v * I::lanes), I::load(at)));
+    if constexpr (H == 1) {
+      Half::store(values[t] + V * I::lanes, Half::plus(Half::scaled(half[t], tile.scales[t]), tile.offsets[t]));
     }
   }
+  for (std::size_t t = 0; t < tile.count; ++t) {
+    float* at = best + tile.documents[t] * lanes;
+    for (int v = 0; v < V; ++v) {
+      I::store(at + v * I::lanes, I::max(I::load(values[t] + v * I::lanes), I::load(at + v * I::lanes)));
+    }
+    if constexpr (H == 1) {
+      Half::store(at + V * I::lanes, Half::max(Half::load(values[t] + V * I::lanes), Half::load(at + V * I::lanes)));
+    }
+  }
+}
+
+// Folds a tile into the maxima of the query's vectors from `first` on, at most two of them; returns their number.
+template <class I, std::size_t Dim, class Decoder>
+std::size_t fold_vectors(const CodedDocuments& job, const FusedTile& tile, std::size_t first, Decoder* decoder,
+                         FusedTile* next) {
+  const std::size_t left = job.vectors - first;
+  if (left == 1 && job.half) {
+    fused_tile<I, 0, 1, Dim>(job, tile, first, decoder, next);
+  } else if (left == 1) {
+    fused_tile<I, 1, 0, Dim>(job, tile, first, decoder, next);
+  } else if (left == 2 && job.half) {
+    fused_tile<I, 1, 1, Dim>(job, tile, first, decoder, next);
+  } else {
+    fused_tile<I, 2, 0, Dim>(job, tile, first, decoder, next);
+  }
+  return left == 1 ? 1 : 2;
 }
 
 template <class I, class B, int Bits, std::size_t Dim>
@@ -189,15 +234,8 @@ void fused_fold(const CodedDocuments& job) {
     FusedTile& next = tiles[now ^ 1];
     next.count = 0;
     decoder.prefetch_documents();
-    std::size_t v = 0;
-    if (job.vectors == 1) {
-      fused_tile<I, 1, Dim>(job, tile, v++, &decoder, &next);
-    } else {
-      fused_tile<I, 2, Dim>(job, tile, v, &decoder, &next);
-      v += 2;
-    }
-    for (; v + 2 <= job.vectors; v += 2) fused_tile<I, 2, Dim, Decoder>(job, tile, v, nullptr, nullptr);
-    if (v < job.vectors) fused_tile<I, 1, Dim, Decoder>(job, tile, v, nullptr, nullptr);
+    std::size_t v = fold_vectors<I, Dim>(job, tile, 0, &decoder, &next);
+    while (v < job.vectors) v += fold_vectors<I, Dim, Decoder>(job, tile, v, nullptr, nullptr);
   }
 }
 

@@ -27,6 +27,7 @@ struct CodedDocuments {
   const void* query;
   const std::int32_t* bias;
   std::size_t vectors;
+  bool half;  // whether the last vector's second half has no query tokens
   std::size_t steps;
   // The codebook.
   const std::int8_t* centroids;
@@ -45,9 +46,8 @@ struct CodedDocuments {
   const TokenRange* documents;
   std::size_t count;
   std::uint8_t* rows;  // room for 2 * kRowsPerTile rows
-  float* best;         // [count][vectors * lanes] out: the maxima
+  float* best;         // [count][vectors * lanes] out: the maxima; -inf in a half without tokens
 };
-
 
 // The folds for codes of 2, 4 and 8 bits.
 struct FusedFolds {

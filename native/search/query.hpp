@@ -23,6 +23,8 @@ class LaidQuery {
   const void* data() const { return prepared_.data(prepared_[0]); }
   const std::int32_t* bias() const { return prepared_.bias(prepared_[0]); }
   std::size_t vectors() const { return prepared_[0].vectors; }
+  // Whether the tokens end within the first half of the last vector.
+  bool ends_in_half() const { return 2 * static_cast<std::size_t>(end_) <= 2 * lanes() - prepared_[0].lanes; }
   const std::vector<float>& scales() const { return scales_; }
   // Folds `count` staged rows into the running maxima best[lanes]; `offsets` [count] or null, see Int8Fold.
   void fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,

@@ -220,12 +220,14 @@ def test_requests_are_answered_though_the_input_has_ended(bats: Path) -> None:
     # As of a shell's `serotine mcp INDEX < requests`.
     call = {"jsonrpc": "2.0", "method": "tools/call"}
     search = {"name": "search", "arguments": {"query": "late bat"}}
-    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}
+    cancelled = [
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id_}} for id_ in (3, [4], None)
+    ]
     requests = [
         INITIALIZE,
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         *({**call, "id": id_, "params": search} for id_ in ("two", 3, 4)),
-        cancelled,
+        *cancelled,
     ]
     finished = subprocess.run(
         [*FAKE, "mcp", str(bats)],

@@ -23,7 +23,7 @@ _VALUE = r'\s{0,9}+:\s{0,9}+(-?\d{1,15}|"[^"\\]{0,200}")\s{0,9}+'
 _ID = re.compile(_VALUE + "[,}]")
 _LAST_ID = re.compile(r'[,{]\s{0,9}+"id"' + _VALUE + r"\}\s{0,9}+\Z")
 
-# A session ends with its input and drops what is not answered by then: so long its end is held back.
+# A session ends with its input, and drops what is not answered by then. So long the end waits for answers at most.
 _LAST_ANSWERS_SECONDS = 60
 
 
@@ -102,7 +102,9 @@ class Lines:
         if isinstance(message, types.JSONRPCRequest):
             self._unanswered.add(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
-            self._unanswered.discard((message.params or {}).get("requestId"))
+            id_ = (message.params or {}).get("requestId")
+            if isinstance(id_, str | int):
+                self._unanswered.discard(id_)
 
     def _skip(self) -> bytes:
         """Read to the end of the line; return its last bytes."""

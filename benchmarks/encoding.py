@@ -1,6 +1,6 @@
 """Compare serotine-mini on three backends: speed, and beside it cosine and nDCG@10.
 
-    python benchmarks/encoding.py PASSAGES COLLECTIONS WORK [--quick]
+    python benchmarks/encoding.py PASSAGES COLLECTIONS WORK [--quick] [--json FILE]
 
 PASSAGES is a .jsonl.gz file, COLLECTIONS a folder of BEIR folders. The encoder that ships is 8-bit; its weights as
 floating point become a checkpoint in WORK, which sentence-transformers runs as it is (torch, float32) and ONNX Runtime
@@ -14,7 +14,7 @@ as our int8 export. The three take turns in one process on the same texts:
 Every figure is given by the clock and by processor time; the latter holds on a machine that does other work, with one
 thread. Sized for less than 8 minutes on two cores that do nothing else; scifact (--ndcg) adds some 3. Needs the
 extras [export,eval], sentence-transformers, and for the processor's peak a C++ compiler. Writes
-benchmarks/results/encoding.json.
+benchmarks/results/encoding.json, or FILE.
 """
 
 from __future__ import annotations
@@ -230,6 +230,7 @@ def main() -> None:
     for name in ("passages", "collections", "work"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, one collection, and nothing is written")
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE", help="where the figures are written")
     parser.add_argument(
         "--ndcg", nargs="*", metavar="NAME", help="collections to judge: cranfield, medline and time unless given"
     )
@@ -264,7 +265,7 @@ def main() -> None:
         result["ndcg_at_10"][name] = judged
         report(name, judged)
     if not arguments.quick:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 

@@ -79,7 +79,7 @@ def index(results: Any) -> Iterator[str]:
         ),
     )
     yield ""
-    yield from _operating_points([row["engine"], collection["documents"], row] for row in results["searched"])
+    yield from operating_points([row["engine"], collection["documents"], row] for row in results["searched"])
     exact = [row for row in results["searched"] if "certified" in row["notes"]]
     yield "\n`exact=True`, ten hits:\n"
     yield from table(
@@ -114,14 +114,15 @@ def index(results: Any) -> Iterator[str]:
         ),
     )
     yield ""
-    yield from _operating_points(
+    yield from operating_points(
         [f"{peer['engine']} {peer['version']}", peer["documents"], row]
         for peer in results["peers"]
         for row in peer.get("searched", [])
     )
 
 
-def _operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Yield engines, their numbers of passages, and rows of time and recall as a table."""
     yield from table(
         ["engine", "passages", "setting", "p50, ms", "p95, ms", "recall@10", "recall@100"],
         (
@@ -462,34 +463,3 @@ def shards(results: Any) -> Iterator[str]:
     merged = ", ".join(f"{row['p50_ms']:.2f} ms of {row['shards']:,}" for row in results["merge"])
     extra = max(row["second_requests"] for row in results["rows"])
     yield f"\nMerging takes {merged} shards, and is included. Hedging sends at most {extra:.1%} more requests."
-
-
-def encoding(results: Any) -> Iterator[str]:
-    """Speed of every backend by length, and agreement."""
-    encoders = list(results["passages"]["threads=1"])
-    rows: list[list[str]] = []
-    for threads in ("threads=1", "threads=2"):
-        speeds = results["passages"][threads]
-        name = f"passages/s, {threads[-1]} {'thread' if threads[-1] == '1' else 'threads'}"
-        rows.append([name, *(f"{speeds[encoder]['documents_per_second']:.0f}" for encoder in encoders)])
-    for caches, timings in results["query_of_12_tokens"].items():
-        milliseconds = (f"{timings[encoder]['median'] * 1e3:.1f}" for encoder in encoders)
-        rows.append([f"query of 12 tokens, median ms, {caches} caches", *milliseconds])
-    cosines = results["cosine"]
-    means = (f"{cosines[encoder]['mean']:.4f}" if encoder in cosines else "1" for encoder in encoders)
-    rows.append(["mean cosine per token with float32", *means])
-    for collection, figures in results["ndcg_at_10"].items():
-        percents = (f"{figures[encoder]:.1%}".rstrip("%") if encoder in figures else "" for encoder in encoders)
-        rows.append([f"nDCG@10, {collection}", *percents])
-    yield from table(["", *encoders], rows)
-    yield "\nTexts of one length, without the tokenizer: times as fast as ONNX Runtime.\n"
-    lengths = results["lengths"]
-    yield from table(
-        ["threads", *(f"{length} tokens" for length in lengths["threads=1"])],
-        (
-            [threads.removeprefix("threads="), *(f"{row[encoders[0]]['times_onnx']:.2f}" for row in timings.values())]
-            for threads, timings in lengths.items()
-        ),
-    )
-    share = results["vnni"]["share_at_96_tokens"]
-    yield f"\nAt 96 tokens, the products of the layers take {share:.0%} of the processor's peak of 8-bit products."

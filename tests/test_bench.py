@@ -9,12 +9,29 @@ import numpy as np
 import pytest
 
 from serotine import maxsim
-from serotine.bench import draw_kernels, measure_kernels
+from serotine.bench import draw_kernels, machine, measure_kernels
 from serotine.bench.contenders import Contender, serotine_contenders
 from serotine.bench.timing import median_ratio, time_interleaved
 from serotine.bench.workloads import workloads
 from serotine.cli import main
 from serotine.maxsim import reference
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        # One name, several processors.
+        (["cpu family\t: 26", "model\t\t: 2", "model name\t: AMD EPYC"], "AMD EPYC (family 26, model 2)"),
+        (["model name\t: Cortex"], "Cortex"),
+    ],
+)
+def test_results_say_which_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], shown: str
+) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("\n".join(["processor\t: 0", *lines, "", "processor\t: 1", "model name\t: another", ""]))
+    monkeypatch.setattr(machine, "_CPUINFO", file)
+    assert machine.describe_machine(["numpy"])["processor"] == shown
 
 
 def test_interleaved_timing_runs_round_by_round_and_discards_the_warm_up() -> None:

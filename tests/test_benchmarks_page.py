@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from helpers.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
@@ -38,3 +39,22 @@ def test_the_figures_of_the_readme_are_committed_results() -> None:
     assert (
         f"{refined['p50_ms']:.0f} ms at {lance['documents']:,} passages for recall@10 {refined['recall_at_10']:.2f}"
     ) in readme
+
+
+def test_figures_of_two_processors_are_not_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load_script(ROOT / "benchmarks/newer_processor.py", "newer_processor")
+    monkeypatch.setattr(script, "RESULT", tmp_path / "result.json")
+    row = {"engine": "4 bits", "setting": "exact=True, k=10"}
+    searched = [row, {"engine": "4 bits", "setting": "24 candidates, k=10"}]
+    encoding = dict.fromkeys(("passages", "query_of_12_tokens", "lengths", "vnni"), 1)
+    for processor, status in (("a", 0), ("b", 2)):
+        index = {"machine": {"processor": "a"}, "collection": {}, "searched": searched}
+        (tmp_path / "index.json").write_text(json.dumps(index))
+        (tmp_path / "encoding.json").write_text(json.dumps({"machine": {"processor": processor}, **encoding}))
+        monkeypatch.setattr("sys.argv", ["", str(tmp_path / "index.json"), str(tmp_path / "encoding.json")])
+        if status:
+            with pytest.raises(SystemExit):
+                script.main()
+        else:
+            assert script.main() == 0
+            assert json.loads((tmp_path / "result.json").read_text())["index"]["searched"] == [row]

@@ -31,8 +31,14 @@ def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def _processor() -> str:
+    """Return the processor's name; where the system has them, with family and model: a name may stand for several."""
+    fields: dict[str, str] = {}
     if _CPUINFO.is_file():
-        for line in _CPUINFO.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        # The first processor's lines, up to an empty one.
+        for line in _CPUINFO.read_text().partition("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in fields and "model" in fields:
+        return f"{name} (family {fields['cpu family']}, model {fields['model']})"
+    return name

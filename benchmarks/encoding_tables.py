@@ -44,23 +44,11 @@ def newer_processor(results: Any) -> Iterator[str]:
                 f"\n`exact=True`: {notes['certified']} of {notes['queries']} answers are proved, "
                 f"{notes['equal_to_brute_force']} equal brute force.\n"
             )
-    if "million" in results:
-        yield from _million(results["million"])
     encoding = results["encoding"]
     encoders = list(encoding["passages"]["threads=1"])
     yield from table(["", *encoders], _encoding_speeds(encoding, encoders))
     share = encoding["vnni"]["share_at_96_tokens"]
     yield f"\nAt 96 tokens, the products of the layers take {share:.0%} of the processor's peak of 8-bit products."
-
-
-def _million(million: Any) -> Iterator[str]:
-    """Yield a sentence about the index of the section on a million passages."""
-    seconds = sum(session["seconds"] for session in million["built"]["sessions"])
-    default = {row["k"]: row for row in million["searched"] if not {"recall", "candidates"} & set(row)}
-    found = ", ".join(
-        f"{row['p50_ms']:.1f} ms for k={k}, recall@{k} {row[f'recall_at_{k}']:.3f}" for k, row in default.items()
-    )
-    yield f"The index of [a million passages](#a-million-passages): built in {seconds:.0f} s; by default, {found}.\n"
 
 
 def _encoding_speeds(results: Any, encoders: Sequence[str]) -> list[list[str]]:

@@ -1,9 +1,8 @@
 """Keep the main figures of an index and of the encoder, measured on another processor than the other results.
 
-    python benchmarks/newer_processor.py INDEX ENCODING [MILLION]
+    python benchmarks/newer_processor.py INDEX ENCODING
 
-INDEX and ENCODING are what these wrote on that processor, MILLION what benchmarks/million.py did. Writes
-benchmarks/results/newer_processor.json.
+INDEX and ENCODING are what these wrote on that processor. Writes benchmarks/results/newer_processor.json.
 
     serotine bench index PASSAGES QUERIES --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
     python benchmarks/encoding.py PASSAGES COLLECTIONS WORK --json ENCODING
@@ -25,13 +24,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("encoding", type=Path)
-    parser.add_argument("million", type=Path, nargs="?")
     arguments = parser.parse_args()
-    files = [file for file in (arguments.index, arguments.encoding, arguments.million) if file is not None]
-    index, encoding, *million = (json.loads(file.read_text("utf-8")) for file in files)
-    processors = {result["machine"]["processor"] for result in (index, encoding, *million)}
+    index, encoding = (json.loads(file.read_text("utf-8")) for file in (arguments.index, arguments.encoding))
+    processors = {result["machine"]["processor"] for result in (index, encoding)}
     if len(processors) > 1:
-        parser.error(f"the results must be of one processor, got {' and '.join(sorted(processors))}")
+        parser.error(f"INDEX, ENCODING: must be of one processor, got {' and '.join(sorted(processors))}")
     kept = [
         row for row in index["searched"] if row["engine"].startswith(SETTINGS) or row["setting"].startswith(SETTINGS)
     ]
@@ -40,8 +37,6 @@ def main() -> int:
         "index": {"collection": index["collection"], "searched": kept},
         "encoding": {key: encoding[key] for key in ("passages", "query_of_12_tokens", "lengths", "vnni")},
     }
-    if million:
-        result["million"] = {key: million[0][key] for key in ("documents", "tokens", "built", "searched")}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     return 0
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Triton reads this while it is being imported, and transformers imports it: before any test module does. Where there
 # is an NVIDIA driver the kernels run on the GPU.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# A job that a shell starts in the background ignores Ctrl-C, and so do the programs it starts, which tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from typing import TYPE_CHECKING
 

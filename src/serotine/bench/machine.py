@@ -31,7 +31,7 @@ def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's name; where the system has them, with family and model: a name may stand for several."""
+    """Return the processor's name; where the system has them, with family and model: several have one name."""
     fields: dict[str, str] = {}
     if _CPUINFO.is_file():
         # The first processor's lines, up to an empty one.

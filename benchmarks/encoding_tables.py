@@ -36,7 +36,12 @@ def newer_processor(results: Any) -> Iterator[str]:
     """Operating points of one index with its proofs, and the speed of the encoder on every backend."""
     found = results["index"]
     rows = found["searched"]
-    yield from operating_points([row["engine"], found["collection"]["documents"], row] for row in rows)
+    points = [[row["engine"], found["collection"]["documents"], row] for row in rows]
+    million = results["million"]
+    for row in million["searched"]:
+        effort = next((f"{name}={row[name]}" for name in ("recall", "candidates") if name in row), "default")
+        points.append(["4 bits", million["documents"], {**row, "setting": f"{effort}, k={row['k']}"}])
+    yield from operating_points(points)
     for row in rows:
         notes = row["notes"]
         if "certified" in notes:

@@ -1,8 +1,9 @@
 """Keep the main figures of an index and of the encoder, measured on another processor than the other results.
 
-    python benchmarks/newer_processor.py INDEX ENCODING
+    python benchmarks/newer_processor.py INDEX ENCODING MILLION
 
-INDEX and ENCODING are what these wrote on that processor. Writes benchmarks/results/newer_processor.json.
+INDEX and ENCODING are what these wrote on that processor, MILLION what benchmarks/million.py did. Writes
+benchmarks/results/newer_processor.json.
 
     serotine bench index PASSAGES QUERIES --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
     python benchmarks/encoding.py PASSAGES COLLECTIONS WORK --json ENCODING
@@ -24,17 +25,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("encoding", type=Path)
+    parser.add_argument("million", type=Path)
     arguments = parser.parse_args()
-    index, encoding = (json.loads(file.read_text("utf-8")) for file in (arguments.index, arguments.encoding))
-    processors = {result["machine"]["processor"] for result in (index, encoding)}
+    files = (arguments.index, arguments.encoding, arguments.million)
+    index, encoding, million = (json.loads(file.read_text("utf-8")) for file in files)
+    processors = {result["machine"]["processor"] for result in (index, encoding, million)}
     if len(processors) > 1:
-        parser.error(f"INDEX, ENCODING: must be of one processor, got {' and '.join(sorted(processors))}")
+        parser.error(f"INDEX, ENCODING, MILLION: must be of one processor, got {' and '.join(sorted(processors))}")
     kept = [
         row for row in index["searched"] if row["engine"].startswith(SETTINGS) or row["setting"].startswith(SETTINGS)
     ]
     result = {
         "machine": encoding["machine"],
         "index": {"collection": index["collection"], "searched": kept},
+        # Without its building: other work ran beside it.
+        "million": {key: million[key] for key in ("documents", "tokens", "segments", "searched")},
         "encoding": {key: encoding[key] for key in ("passages", "query_of_12_tokens", "lengths", "vnni")},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -51,7 +51,10 @@ def test_figures_of_two_processors_are_not_merged(tmp_path: Path, monkeypatch: p
         index = {"machine": {"processor": "a"}, "collection": {}, "searched": searched}
         (tmp_path / "index.json").write_text(json.dumps(index))
         (tmp_path / "encoding.json").write_text(json.dumps({"machine": {"processor": processor}, **encoding}))
-        monkeypatch.setattr("sys.argv", ["", str(tmp_path / "index.json"), str(tmp_path / "encoding.json")])
+        million = {"machine": {"processor": "a"}, **dict.fromkeys(("documents", "tokens", "segments", "searched"), 1)}
+        (tmp_path / "million.json").write_text(json.dumps(million))
+        files = [str(tmp_path / f"{name}.json") for name in ("index", "encoding", "million")]
+        monkeypatch.setattr("sys.argv", ["", *files])
         if status:
             with pytest.raises(SystemExit):
                 script.main()

@@ -143,29 +143,38 @@ def operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 def recall(results: Any) -> Iterator[str]:
     """Promised and measured recall, the worst collection of each."""
     collections = results["collections"]
-    names = {"none": "none", "tokens": "runs of the index's own tokens", "given": "half of the real queries"}
+    names = {
+        "none": "none",
+        "sentences": "sentences of its texts",
+        "tokens": "runs of its tokens",
+        "given": "half of the real queries",
+    }
     rows: list[list[Any]] = []
     for origin, calibration in names.items():
-        for at in range(len(collections[0]["calibrated"][origin])):
-            measured = [
-                (one["calibrated"][origin][at], f"{one['vectors']}, {one['collection']}") for one in collections
-            ]
+        having = [one for one in collections if origin in one["calibrated"]]
+        for at in range(len(having[0]["calibrated"][origin])):
+            measured = [(one["calibrated"][origin][at], f"{one['vectors']}, {one['collection']}") for one in having]
             first = measured[0][0]
             worst, name = min(measured, key=lambda pair: pair[0]["measured"])
             mean = sum(row["measured"] for row, _ in measured) / len(measured)
             worst_cell = f"{worst['measured']:.3f} ± {worst['standard_error']:.3f} ({name})"
-            rows.append([calibration, first["k"], first["promised"], f"{mean:.3f}", worst_cell])
-    yield from table(["calibrated with", "k", "promised", "measured, mean", "worst collection"], rows)
+            rows.append([calibration, len(having), first["k"], first["promised"], f"{mean:.3f}", worst_cell])
+    yield from table(["calibrated with", "indexes", "k", "promised", "measured, mean", "worst index"], rows)
     yield "\nPromised 0.99 of the ten best:\n"
     cells = []
     for one in collections:
         line = [one["vectors"], one["collection"], f"{one['documents']:,}", one["dim"], one["queries"]]
         for origin in names:
-            row = next(row for row in one["calibrated"][origin] if (row["k"], row["promised"]) == (10, 0.99))
-            effort = "exact" if row["candidates"] is None else f"{row['candidates']} candidates"
-            line.append(f"{row['measured']:.3f}, {effort}")
+            searched = one["calibrated"].get(origin, ())
+            row = next((row for row in searched if (row["k"], row["promised"]) == (10, 0.99)), None)
+            line.append("" if row is None else _found_with(row))
         cells.append(line)
     yield from table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
+
+
+def _found_with(row: dict[str, Any]) -> str:
+    effort = "exact" if row["candidates"] is None else f"{row['candidates']} candidates"
+    return f"{row['measured']:.3f}, {effort}"
 
 
 def million(results: Any) -> Iterator[str]:

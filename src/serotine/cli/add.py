@@ -38,7 +38,7 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, file_options: File
         ingest = Ingest(sources, opened.encoder, upsert=upsert, **file_options.arguments())
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
         stats = opened.stats()
-    counts = document_counts(replaced=result.replaced, unchanged=result.unchanged)
+    counts = document_counts(replaced=result.replaced, unchanged=result.unchanged, reused=result.reused)
     report(
         f"{index}: {plural(result.added, 'document')} added{counts}; it has {plural(stats.documents, 'document')}; "
         f"{file_counts(result)}.{ignored_line(result.ignored)}{coverage_line(result, stats)}",

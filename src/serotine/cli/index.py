@@ -455,7 +455,9 @@ def _totals(stats: IndexStats) -> dict[str, Any]:
 def _report(
     output: Path, result: dict[str, Any], seconds: float, json_file: str | None, *, advice: bool = True
 ) -> None:
-    documents = document_counts(replaced=result.get("replaced", 0), unchanged=result["unchanged"])
+    documents = document_counts(
+        replaced=result.get("replaced", 0), unchanged=result["unchanged"], reused=result.get("reused", 0)
+    )
     counts = f"; {counts}" if (counts := result.pop("counts", "")) else ""
     totals = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
     lines = (

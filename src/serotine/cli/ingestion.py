@@ -293,9 +293,10 @@ def coverage_counts(stats: IndexStats) -> dict[str, Any]:
     return {"truncated": stats.truncated, "unknown": stats.unknown, "unknown_scripts": stats.unknown_scripts}
 
 
-def document_counts(*, replaced: int, unchanged: int) -> str:
+def document_counts(*, replaced: int, unchanged: int, reused: int) -> str:
     """Return ``, 2 of them replaced (5 unchanged)``, to follow the number of stored documents; "" without any."""
     of_them = f", {replaced:,} of them replaced" if replaced else ""
+    of_them += f", {reused:,} of them encoded before" if reused else ""
     return f"{of_them} ({unchanged:,} unchanged)" if unchanged else of_them
 
 

@@ -15,6 +15,7 @@ from serotine.cutting import PassageContext
 from serotine.errors import DuplicateIdError, ReplacedPassageWarning, first_and_count
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
+from serotine.index.files import DocumentVectors
 from serotine.index.long_texts import (
     LongTexts,
     MeasuredTexts,
@@ -40,6 +41,7 @@ class PreparedDocuments:
         coverage: rows of the texts that the encoder does not read whole, or does not know the words of.
         report: the counts of these.
         contexts: what each text is encoded in, None for one that is encoded alone; empty where all are.
+        copied: vectors that the index has of each text, None for one that has to be encoded; empty where all have.
     """
 
     documents: DocumentBatch
@@ -47,6 +49,7 @@ class PreparedDocuments:
     coverage: list[CoverageRow]
     report: CoverageReport
     contexts: Sequence[PassageContext | None] = ()
+    copied: Sequence[DocumentVectors | None] = ()
 
 
 class Preparation:

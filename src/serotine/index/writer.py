@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport, unknown_fix
-from serotine.cutting import PassageContext
 from serotine.errors import (
     IndexDamagedError,
     MaintenanceWarning,
@@ -34,6 +33,7 @@ from serotine.index.metadata_change import MetadataChange
 from serotine.index.pooled_model import PooledModel
 from serotine.index.preparation import Preparation, PreparedDocuments
 from serotine.index.recorded_encoder import RecordedEncoder
+from serotine.index.same_texts import vectors_of_same_texts
 from serotine.index.search import checked_weights
 from serotine.index.store import SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents, encode_with_pooled, with_pooled
@@ -169,14 +169,14 @@ class Writer:
                 )
                 for update in updates:
                     documents.validate_metadata(list(update.changed_metadata.values()), self._store.settings.filterable)
-                batch = replace(batch, contexts=_contexts(updates))
+                batch = self._of_sources(batch, updates)
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
             if staged is not None and staged.ids:
                 batch = self._preparation.prepare(
                     staged.ids, staged.texts, metadata=staged.metadata, upsert=True, replace_passages=False
                 )
-                batch = replace(batch, replaced=[], contexts=_contexts([staged]))
+                batch = replace(self._of_sources(batch, [staged]), replaced=[])
                 self._insert(batch, staged_for=staged.record.staging_name)
                 report.merge(batch.report)
             if expected_documents is None:
@@ -329,7 +329,26 @@ class Writer:
             raise
         return records
 
+    def _of_sources(self, prepared: PreparedDocuments, updates: Sequence[SourceUpdate]) -> PreparedDocuments:
+        """Return documents of files with the contexts of their texts, and the vectors that the index has of these."""
+        contexts = [context for update in updates for context in update.contexts or [None] * len(update.ids)]
+        same_texts = {id_: same for update in updates for id_, same in update.same_texts.items()}
+        copied = vectors_of_same_texts(self._store, prepared.documents, same_texts)
+        return replace(prepared, contexts=contexts, copied=copied)
+
     def _vectors(self, prepared: PreparedDocuments, show_progress: bool) -> Iterator[DocumentVectors]:
+        if not prepared.copied:
+            return self._new_vectors(prepared, show_progress)
+        missing = [i for i, vectors in enumerate(prepared.copied) if vectors is None]
+        to_encode = replace(
+            prepared,
+            documents=replace(prepared.documents, texts=[prepared.documents.texts[i] for i in missing]),
+            contexts=[prepared.contexts[i] for i in missing],
+        )
+        encoded = self._new_vectors(to_encode, show_progress) if missing else iter(())
+        return (next(encoded) if vectors is None else vectors for vectors in prepared.copied)
+
+    def _new_vectors(self, prepared: PreparedDocuments, show_progress: bool) -> Iterator[DocumentVectors]:
         batch, dim = prepared.documents, self._store.settings.dim
         if batch.vectors is None and batch.pooled is None and self._pooled.encodes:
             encoder = self._encoder.get()
@@ -376,10 +395,6 @@ class Writer:
     def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:
         if report.truncated or report.unknown:
             warn_about_coverage(report, self._encoder.get().name, long_texts)
-
-
-def _contexts(updates: Sequence[SourceUpdate]) -> list[PassageContext | None]:
-    return [context for update in updates for context in update.contexts or [None] * len(update.ids)]
 
 
 def warn_about_coverage(report: CoverageReport, encoder: str, long_texts: LongTexts) -> None:

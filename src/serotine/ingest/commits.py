@@ -15,6 +15,7 @@ from serotine.index import SourceRecord, SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
+from serotine.ingest.encoded_texts import EncodedTexts
 from serotine.ingest.file_records import as_part, with_collisions
 from serotine.ingest.file_state import read_state
 from serotine.ingest.ownership import commit_groups
@@ -76,6 +77,7 @@ class Commits:
         self._pending: list[SourceUpdate] = []
         self._pending_documents = self._pending_bytes = self._stored_bytes = 0
         self._added = self._replaced = self._unchanged = self._removed = self._changed_metadata = 0
+        self._reused = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
         self._is_held = False
@@ -83,6 +85,7 @@ class Commits:
         self._stored_ids: set[str] = set()
         self._coverage = CoverageReport()
         self._contexts = StoredContexts(index)
+        self._encoded = EncodedTexts(index)
 
     def run(self) -> IngestReport:
         """Store and remove documents until the index matches the files of the plan."""
@@ -110,6 +113,7 @@ class Commits:
             cut_records=self._plan.cut_records,
             coverage=self._coverage,
             changed_metadata=self._changed_metadata,
+            reused=self._reused,
             deleted=self._plan.deleted,
             problems=self._plan.problems,
             moved=self._plan.moved,
@@ -143,7 +147,9 @@ class Commits:
         ids: set[str] = set()
         deletions = Deletions.of(self._index, change.deleted_from)
         documents = self._reader.planned(change)
-        has_context = self._contexts.of(change.record, is_late=self._reader.is_late(change.file))
+        is_late = self._reader.is_late(change.file)
+        has_context = self._contexts.of(change.record, is_late=is_late)
+        same_text = self._encoded.of(change, is_late=is_late)
         for batch in _batches(documents):
             changes = compare_documents(
                 self._index,
@@ -177,6 +183,9 @@ class Commits:
                     else:
                         self._stage(update, size)
                     size = 0
+                if (same := same_text(document)) is not None:
+                    update.same_texts[document.id] = same
+                    self._reused += 1
                 update.ids.append(document.id)
                 update.texts.append(document.text)
                 update.metadata.append(document.metadata)
@@ -204,9 +213,12 @@ class Commits:
 
     def _stage(self, update: SourceUpdate, size: int) -> None:
         """Store the documents of an update ahead of it, and what is pending, unless that is held."""
-        staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata, update.contexts)
+        staged = SourceUpdate(
+            update.record, update.ids, update.texts, update.metadata, update.contexts, same_texts=update.same_texts
+        )
         update.staged += update.ids
         update.ids, update.texts, update.metadata, update.contexts = [], [], [], []
+        update.same_texts = {}
         if self._is_held:
             self._write([], len(staged.ids), size, staged)
         else:

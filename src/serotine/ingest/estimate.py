@@ -13,6 +13,7 @@ from serotine.ingest.commits import OnProgress
 from serotine.ingest.context import PassageGroup
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
+from serotine.ingest.encoded_texts import EncodedTexts
 from serotine.ingest.plan import Plan
 from serotine.ingest.stored_contexts import StoredContexts
 from serotine.issued_warnings import muted_warnings
@@ -63,7 +64,7 @@ def estimate(
     """
     size = documents = alone = in_context = 0
     sample = _Sample(max(plan.to_store // _SAMPLE, 1), _run_length(reader.chunker))
-    for batch in _documents_to_store(plan, reader, index, upsert=upsert):
+    for batch in _documents_to_encode(plan, reader, index, upsert=upsert):
         counts = reader.chunker.token_counts([document.text for document in batch])
         for document, count in zip(batch, counts, strict=True):
             sample.add(document)
@@ -210,13 +211,15 @@ def _run_length(chunker: Chunker) -> int:
     return max(_SAMPLE_BATCH, _WINDOWS * room // (chunker.chunking.tokens or 1))
 
 
-def _documents_to_store(
+def _documents_to_encode(
     plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool
 ) -> Iterator[list[Document]]:
-    contexts = StoredContexts(index)
+    contexts, encoded = StoredContexts(index), EncodedTexts(index)
     for change in plan.changes:
         deletions = Deletions.of(index, change.deleted_from)
-        has_context = contexts.of(change.record, is_late=reader.is_late(change.file))
+        is_late = reader.is_late(change.file)
+        has_context = contexts.of(change.record, is_late=is_late)
+        same_text = encoded.of(change, is_late=is_late)
         for batch in batched(reader.planned(change), _BATCH):
             changes = compare_documents(
                 index,
@@ -227,5 +230,5 @@ def _documents_to_store(
                 deletions=deletions,
                 has_context=has_context,
             )
-            if changes.store:
-                yield changes.store
+            if new := [document for document in changes.store if same_text(document) is None]:
+                yield new

@@ -184,6 +184,7 @@ class IngestReport:
         cut_records: number of records (JSON objects, rows) of new and changed files that were cut into passages.
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
         changed_metadata: how many of the unchanged documents got other metadata, such as another line.
+        reused: how many of the stored documents were not encoded, since the index had their text under another id.
         deleted: number of documents that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
@@ -209,6 +210,7 @@ class IngestReport:
     cut_records: int = 0
     coverage: CoverageReport = field(default_factory=CoverageReport)
     changed_metadata: int = 0
+    reused: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
@@ -243,6 +245,7 @@ class IngestReport:
             "replaced": self.replaced,
             "unchanged": self.unchanged,
             "changed_metadata": self.changed_metadata,
+            "reused": self.reused,
             "removed": self.removed,
             "files": {
                 "added": self.files_added,
@@ -268,7 +271,7 @@ class IngestReport:
 
 _NUMBERS = (
     *("files_added", "files_replaced", "files_removed", "files_unchanged"),
-    *("added", "replaced", "unchanged", "removed", "cut_records", "changed_metadata"),
+    *("added", "replaced", "unchanged", "removed", "cut_records", "changed_metadata", "reused"),
 )
 
 

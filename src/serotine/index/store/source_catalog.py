@@ -79,6 +79,8 @@ class SourceUpdate:
         displaced: ids of documents from elsewhere that these replace under other ids.
         changed_metadata: new metadata of documents of the index whose texts stay, by id.
         staged: ids of staged documents of this file to insert, replacing those of the same ids.
+        same_texts: ids of documents of the index that have the same text, by those of documents to insert, which get
+            their vectors.
         deleted: documents of this version of the file that were deleted from the index and stay so; None: as recorded.
     """
 
@@ -92,6 +94,7 @@ class SourceUpdate:
     displaced: list[str] = field(default_factory=list)
     changed_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     staged: list[str] = field(default_factory=list)
+    same_texts: dict[str, str] = field(default_factory=dict)
     deleted: list[DeletedDocument] | None = None
 
 

@@ -83,6 +83,9 @@ class JobResponse(ResponseBody):
     replaced: int = Field(description="How many of these replaced another document with the same id.")
     unchanged: int = Field(description="Documents of new and changed files whose text the index already had.")
     changed_metadata: int = Field(description="How many of the unchanged documents got other metadata.")
+    reused: int = Field(
+        description="How many of the added documents were not encoded: the index had their text under another id."
+    )
     removed: int = Field(description="Documents that their files do not contain any more.")
     files: FileCounts
     skipped: list[SkippedFileDetail] = Field(description="Files that are not indexed.")

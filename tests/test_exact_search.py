@@ -19,7 +19,7 @@ LENGTHS = st.lists(st.integers(0, 9), min_size=0, max_size=40)
 
 @given(
     lengths=LENGTHS,
-    dim=st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 128])),
+    dim=st.one_of(st.integers(1, 40), st.sampled_from([48, 63, 64, 65, 96, 128])),
     kind=st.sampled_from(["unit", "plain", "ties", "huge", "negative", "mixed", "constant"]),
     bits=st.sampled_from([2, 4, 8]),
     k=st.integers(1, 50),
@@ -87,7 +87,7 @@ def test_masks_restrict_the_hits(
 
 @given(
     lengths=LENGTHS,
-    dim=st.one_of(st.integers(1, 70), st.sampled_from([127, 128, 384])),
+    dim=st.one_of(st.integers(1, 70), st.sampled_from([48, 64, 72, 96, 127, 128, 160, 200, 384])),
     kind=st.sampled_from(["unit", "plain", "ties", "huge", "negative", "mixed", "constant"]),
     bits=st.sampled_from([2, 4, 8]),
     query_tokens=st.sampled_from([0, 1, 2, 5, 17, 33]),

@@ -4,8 +4,8 @@
 namespace serotine::codec {
 
 const CodecKernels avx2_codec = {
-    decode<Bytes32, Bytes32, 2>,   decode<Bytes32, Bytes32, 4>,   decode<Bytes32, Bytes32, 8>,
-    multiply<Bytes32, Bytes32, 2>, multiply<Bytes32, Bytes32, 4>, multiply<Bytes32, Bytes32, 8>, bin,
+    decode<2, Bytes32, Bytes16>,   decode<4, Bytes32, Bytes16>,   decode<8, Bytes32, Bytes16>,
+    multiply<2, Bytes32, Bytes16>, multiply<4, Bytes32, Bytes16>, multiply<8, Bytes32, Bytes16>, bin,
 };
 
 }  // namespace serotine::codec

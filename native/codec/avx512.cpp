@@ -4,8 +4,13 @@
 namespace serotine::codec {
 
 const CodecKernels avx512_codec = {
-    decode<Bytes64, Bytes32, 2>,   decode<Bytes64, Bytes32, 4>,   decode<Bytes64, Bytes64, 8>,
-    multiply<Bytes64, Bytes32, 2>, multiply<Bytes64, Bytes32, 4>, multiply<Bytes64, Bytes32, 8>, bin,
+    decode<2, Bytes64, Bytes32, Bytes16>,
+    decode<4, Bytes64, Bytes32, Bytes16>,
+    decode<8, Bytes64, Bytes32, Bytes16>,
+    multiply<2, Bytes64, Bytes32, Bytes16>,
+    multiply<4, Bytes64, Bytes32, Bytes16>,
+    multiply<8, Bytes64, Bytes32, Bytes16>,
+    bin,
 };
 
 }  // namespace serotine::codec

@@ -43,8 +43,8 @@ struct Bytes16 {
 }  // namespace
 
 const CodecKernels neon_codec = {
-    decode<Bytes16, Bytes16, 2>,   decode<Bytes16, Bytes16, 4>,   decode<Bytes16, Bytes16, 8>,
-    multiply<Bytes16, Bytes16, 2>, multiply<Bytes16, Bytes16, 4>, multiply<Bytes16, Bytes16, 8>, bin,
+    decode<2, Bytes16>,   decode<4, Bytes16>,   decode<8, Bytes16>,
+    multiply<2, Bytes16>, multiply<4, Bytes16>, multiply<8, Bytes16>, bin,
 };
 
 }  // namespace serotine::codec

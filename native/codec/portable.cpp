@@ -14,8 +14,8 @@ struct Scalar {
 }  // namespace
 
 const CodecKernels portable_codec = {
-    decode<Scalar, Scalar, 2>,   decode<Scalar, Scalar, 4>,   decode<Scalar, Scalar, 8>,
-    multiply<Scalar, Scalar, 2>, multiply<Scalar, Scalar, 4>, multiply<Scalar, Scalar, 8>, bin,
+    decode<2, Scalar>,   decode<4, Scalar>,   decode<8, Scalar>,
+    multiply<2, Scalar>, multiply<4, Scalar>, multiply<8, Scalar>, bin,
 };
 
 }  // namespace serotine::codec

@@ -19,90 +19,112 @@ inline std::uint8_t saturated(int value, std::uint8_t flip) {
   return static_cast<std::uint8_t>(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)) ^ flip);
 }
 
-// Decodes one plane of a row (see codec.hpp), `n` dimensions, each in its own byte at bit `At`, as far as whole registers
-// go; returns how many.
-template <class B, int Bits, int At>
-inline std::size_t decode_whole_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
-                                      std::size_t n, std::uint8_t flip, std::uint8_t* out) {
+// How the registers of a row end: with its last byte, or one before that, and a last one again over some of the same
+// bytes, which are then decoded twice.
+enum class Ends { whole, overlapping };
+
+// Decodes one plane of a row (see codec.hpp), `n` dimensions, each in its own byte at bit `At`: at least one register.
+template <class B, int Bits, int At, Ends End>
+inline void decode_registers(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
+                             std::size_t n, std::uint8_t flip, std::uint8_t* out) {
   constexpr std::uint8_t kMask = (1 << Bits) - 1;
+  const auto values = B::table(table);
+  const auto mask = B::splat(kMask);
+  const auto flips = B::splat(flip);
+  const auto decode_at = [&](std::size_t i) __attribute__((always_inline)) {
+    // The shift crosses bytes; the mask clears the bits of the neighboring byte.
+    const auto code = B::bits_and(B::template shift_right<At>(B::load(packed + i)), mask);
+    const auto sum = B::add(B::load(centroid + i), B::lookup(values, code));
+    B::store(out + i, B::bits_xor(sum, flips));
+  };
   std::size_t i = 0;
+  for (; i + B::width <= n; i += B::width) decode_at(i);
+  if constexpr (End == Ends::overlapping) {
+    if (i < n) decode_at(n - B::width);
+  }
+}
+
+// Two nibbles with a table each; the high one is added first.
+template <class B, Ends End>
+inline void decode_nibble_registers(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables,
+                                    std::size_t dim, std::uint8_t flip, std::uint8_t* out) {
+  const auto low = B::table(tables.low);
+  const auto high = B::table(tables.high);
+  const auto mask = B::splat(15);
+  const auto flips = B::splat(flip);
+  const auto decode_at = [&](std::size_t i) __attribute__((always_inline)) {
+    const auto code = B::load(packed + i);
+    auto sum = B::add(B::load(centroid + i), B::lookup(high, B::bits_and(B::template shift_right<4>(code), mask)));
+    sum = B::add(sum, B::lookup(low, B::bits_and(code, mask)));
+    B::store(out + i, B::bits_xor(sum, flips));
+  };
+  std::size_t i = 0;
+  for (; i + B::width <= dim; i += B::width) decode_at(i);
+  if constexpr (End == Ends::overlapping) {
+    if (i < dim) decode_at(dim - B::width);
+  }
+}
+
+// Decodes a plane with the widest of some registers that it fills, the widest first.
+template <int Bits, int At, class B, class... Narrower>
+inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+                         std::uint8_t flip, std::uint8_t* out) {
   if constexpr (B::width > 1) {
-    const auto values = B::table(table);
-    const auto mask = B::splat(kMask);
-    const auto flips = B::splat(flip);
-    for (; i + B::width <= n; i += B::width) {
-      // The shift crosses bytes; the mask clears the bits of the neighboring byte.
-      const auto code = B::bits_and(B::template shift_right<At>(B::load(packed + i)), mask);
-      const auto sum = B::add(B::load(centroid + i), B::lookup(values, code));
-      B::store(out + i, B::bits_xor(sum, flips));
+    if (n >= B::width) {
+      decode_registers<B, Bits, At, Ends::overlapping>(centroid, packed, table, n, flip, out);
+      return;
     }
   }
-  return i;
+  if constexpr (sizeof...(Narrower) > 0) {
+    decode_plane<Bits, At, Narrower...>(centroid, packed, table, n, flip, out);
+  } else {
+    constexpr std::uint8_t kMask = (1 << Bits) - 1;
+    for (std::size_t i = 0; i < n; ++i) out[i] = saturated(centroid[i] + table[(packed[i] >> At) & kMask], flip);
+  }
 }
 
-template <class B, int Bits, int At>
-inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
-                        std::uint8_t flip, std::uint8_t* out) {
-  constexpr std::uint8_t kMask = (1 << Bits) - 1;
-  std::size_t i = decode_whole_plane<B, Bits, At>(centroid, packed, table, n, flip, out);
-  for (; i < n; ++i) out[i] = saturated(centroid[i] + table[(packed[i] >> At) & kMask], flip);
-}
-
-template <class WideBytes, class NarrowBytes, int Bits, int Plane>
+template <int Bits, int Plane, class... Bytes>
 inline void decode_planes(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
                          std::size_t dim, std::size_t n, std::uint8_t flip, std::uint8_t* out) {
   if constexpr (Plane * Bits < 8) {
     const std::size_t base = Plane * n;
     if (base >= dim) return;
     const std::size_t now = dim - base < n ? dim - base : n;
-    if (now >= WideBytes::width) {
-      decode_plane<WideBytes, Bits, Plane * Bits>(centroid + base, packed, table, now, flip, out + base);
-    } else {
-      decode_plane<NarrowBytes, Bits, Plane * Bits>(centroid + base, packed, table, now, flip, out + base);
-    }
-    decode_planes<WideBytes, NarrowBytes, Bits, Plane + 1>(centroid, packed, table, dim, n, flip, out);
+    decode_plane<Bits, Plane * Bits, Bytes...>(centroid + base, packed, table, now, flip, out + base);
+    decode_planes<Bits, Plane + 1, Bytes...>(centroid, packed, table, dim, n, flip, out);
   }
 }
 
-// Two nibbles with a table each, as far as whole registers go; the high one is added first.
-template <class B>
-inline std::size_t decode_whole_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables,
-                                        std::size_t dim, std::uint8_t flip, std::uint8_t* out) {
-  std::size_t i = 0;
-  if constexpr (B::width > 1) {
-    const auto low = B::table(tables.low);
-    const auto high = B::table(tables.high);
-    const auto mask = B::splat(15);
-    const auto flips = B::splat(flip);
-    for (; i + B::width <= dim; i += B::width) {
-      const auto code = B::load(packed + i);
-      auto sum = B::add(B::load(centroid + i), B::lookup(high, B::bits_and(B::template shift_right<4>(code), mask)));
-      sum = B::add(sum, B::lookup(low, B::bits_and(code, mask)));
-      B::store(out + i, B::bits_xor(sum, flips));
-    }
-  }
-  return i;
-}
-
-template <class B>
+template <class B, class... Narrower>
 inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables, std::size_t dim,
                            std::uint8_t flip, std::uint8_t* out) {
-  for (std::size_t i = decode_whole_nibbles<B>(centroid, packed, tables, dim, flip, out); i < dim; ++i) {
-    const int first = static_cast<std::int8_t>(saturated(centroid[i] + tables.high[packed[i] >> 4], 0));
-    out[i] = saturated(first + tables.low[packed[i] & 15], flip);
+  if constexpr (B::width > 1) {
+    if (dim >= B::width) {
+      decode_nibble_registers<B, Ends::overlapping>(centroid, packed, tables, dim, flip, out);
+      return;
+    }
+  }
+  if constexpr (sizeof...(Narrower) > 0) {
+    decode_nibbles<Narrower...>(centroid, packed, tables, dim, flip, out);
+  } else {
+    for (std::size_t i = 0; i < dim; ++i) {
+      const int first = static_cast<std::int8_t>(saturated(centroid[i] + tables.high[packed[i] >> 4], 0));
+      out[i] = saturated(first + tables.low[packed[i] & 15], flip);
+    }
   }
 }
 
-// Decodes a row whose planes are whole registers: without loops over the rest, it leaves registers to what surrounds it.
-template <class B, int Bits, int Plane = 0>
+// Decodes a row whose planes are all of `n` bytes, at least one register: without loops over the rest, it leaves registers
+// to what surrounds it.
+template <class B, int Bits, Ends End, int Plane = 0>
 inline void decode_whole_row(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables,
                              std::size_t dim, std::size_t n, std::uint8_t flip, std::uint8_t* out) {
   if constexpr (Bits == 8) {
-    decode_whole_nibbles<B>(centroid, packed, tables, dim, flip, out);
+    decode_nibble_registers<B, End>(centroid, packed, tables, dim, flip, out);
   } else if constexpr (Plane * Bits < 8) {
     const std::size_t base = Plane * n;
-    decode_whole_plane<B, Bits, Plane * Bits>(centroid + base, packed, tables.low, n, flip, out + base);
-    decode_whole_row<B, Bits, Plane + 1>(centroid, packed, tables, dim, n, flip, out);
+    decode_registers<B, Bits, Plane * Bits, End>(centroid + base, packed, tables.low, n, flip, out + base);
+    decode_whole_row<B, Bits, End, Plane + 1>(centroid, packed, tables, dim, n, flip, out);
   }
 }
 
@@ -111,7 +133,8 @@ inline void prefetch_row(const void* row, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
 }
 
-template <class WideBytes, class NarrowBytes, int Bits>
+// `Bytes`: registers, the widest first.
+template <int Bits, class... Bytes>
 void decode(const Rows& rows) {
   const std::size_t bytes = (rows.dim * Bits + 7) / 8;
   for (std::size_t t = 0; t < rows.count; ++t) {
@@ -127,9 +150,9 @@ void decode(const Rows& rows) {
     const Tables& tables = rows.tables[rows.residual_scales[t]];
     std::uint8_t* out = rows.out + t * rows.stride;
     if constexpr (Bits == 8) {
-      decode_nibbles<WideBytes>(centroid, packed, tables, rows.dim, rows.flip, out);
+      decode_nibbles<Bytes...>(centroid, packed, tables, rows.dim, rows.flip, out);
     } else {
-      decode_planes<WideBytes, NarrowBytes, Bits, 0>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
+      decode_planes<Bits, 0, Bytes...>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
     }
   }
 }
@@ -200,14 +223,25 @@ inline void multiply_with(const Pairs& pairs, std::size_t bytes) {
   }
 }
 
-template <class WideBytes, class NarrowBytes, int Bits>
+template <class B, class... Narrower>
+struct Narrowest : Narrowest<Narrower...> {};
+template <class B>
+struct Narrowest<B> {
+  static constexpr std::size_t width = B::width;
+};
+
+// With the widest of some registers, the widest first, that leave no more bytes of a row to be multiplied one by one than
+// the narrowest.
+template <int Bits, class B, class... Narrower>
 void multiply(const Pairs& pairs) {
   const std::size_t bytes = (pairs.dim * Bits + 7) / 8;
-  if (bytes >= WideBytes::width) {
-    multiply_with<WideBytes, Bits>(pairs, bytes);
-  } else {
-    multiply_with<NarrowBytes, Bits>(pairs, bytes);
+  if constexpr (sizeof...(Narrower) > 0) {
+    if (bytes % B::width != bytes % Narrowest<Narrower...>::width) {
+      multiply<Bits, Narrower...>(pairs);
+      return;
+    }
   }
+  multiply_with<B, Bits>(pairs, bytes);
 }
 
 inline void bin(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes) {

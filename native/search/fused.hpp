@@ -30,8 +30,8 @@ inline std::size_t fused_dim(const CodedDocuments& job) {
   return Dim == 0 ? job.dim : Dim;
 }
 
-// Rebuilds the tokens of the documents, in order. B, Bits: see codec/rows.hpp.
-template <class B, int Bits, std::size_t Dim>
+// Rebuilds the tokens of the documents, in order. B, Bits, End: see codec/rows.hpp.
+template <class B, int Bits, codec::Ends End, std::size_t Dim>
 class FusedDecoder {
  public:
   explicit FusedDecoder(const CodedDocuments& job) : job_(job) {
@@ -52,9 +52,9 @@ class FusedDecoder {
     prefetch_token(token_ + kFusedAhead < job_.tokens ? token_ + kFusedAhead : token_);
     const std::size_t id = id_of(token_);
     const std::size_t row = tile.count++;
-    codec::decode_whole_row<B, Bits>(job_.centroids + id * dim, job_.residuals + token_ * bytes,
-                                     job_.tables[job_.residual_scales[token_]], dim, bytes, 128,
-                                     tile.rows + row * kFusedRowBytes);
+    codec::decode_whole_row<B, Bits, End>(job_.centroids + id * dim, job_.residuals + token_ * bytes,
+                                          job_.tables[job_.residual_scales[token_]], dim, bytes, 128,
+                                          tile.rows + row * kFusedRowBytes);
     const float scale = job_.scales[id];
     tile.scales[row] = scale;
     tile.offsets[row] = job_.bounds == nullptr ? 0.0f : scale * job_.bounds[job_.errors[token_]];
@@ -219,9 +219,9 @@ std::size_t fold_vectors(const CodedDocuments& job, const FusedTile& tile, std::
   return left == 1 ? 1 : 2;
 }
 
-template <class I, class B, int Bits, std::size_t Dim>
+template <class I, class B, int Bits, codec::Ends End, std::size_t Dim>
 void fused_fold(const CodedDocuments& job) {
-  using Decoder = FusedDecoder<B, Bits, Dim>;
+  using Decoder = FusedDecoder<B, Bits, End, Dim>;
   const std::size_t lanes = job.vectors * I::lanes;
   for (std::size_t i = 0; i < job.count * lanes; ++i) job.best[i] = -__builtin_inff();
   Decoder decoder(job);

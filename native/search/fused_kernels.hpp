@@ -57,9 +57,11 @@ struct FusedFolds {
 };
 
 #if defined(SEROTINE_X86)
-// For 128 dimensions, the most common number, and for those whose rows of codes are whole registers of 32 bytes.
+// For 128 dimensions, the most common number; for those whose rows of codes are whole registers of 32 bytes; and for
+// whole bytes, at least 16.
 extern const FusedFolds avx512_vnni_fused128;
 extern const FusedFolds avx512_vnni_fused;
+extern const FusedFolds avx512_vnni_fused_narrow;
 #endif
 
 }  // namespace serotine::search

@@ -33,21 +33,20 @@ def encoding(results: Any) -> Iterator[str]:
 
 
 def newer_processor(results: Any) -> Iterator[str]:
-    """Operating points of one index with its proofs, and the speed of the encoder on every backend."""
-    found = results["index"]
-    rows = found["searched"]
-    points = [[row["engine"], found["collection"]["documents"], row] for row in rows]
+    """Operating points of indexes with their proofs, and the speed of the encoder on every backend."""
+    searched = [(found["collection"]["documents"], row) for found in results["indexes"] for row in found["searched"]]
+    points = [[row["engine"], documents, row] for documents, row in searched]
     million = results["million"]
     for row in million["searched"]:
         effort = next((f"{name}={row[name]}" for name in ("recall", "candidates") if name in row), "default")
         points.append(["4 bits", million["documents"], {**row, "setting": f"{effort}, k={row['k']}"}])
     yield from operating_points(points)
-    for row in rows:
+    for documents, row in searched:
         notes = row["notes"]
         if "certified" in notes:
             yield (
-                f"\n`exact=True`: {notes['certified']} of {notes['queries']} answers are proved, "
-                f"{notes['equal_to_brute_force']} equal brute force.\n"
+                f"\n`exact=True` of {documents:,} passages: {notes['certified']} of {notes['queries']} answers are "
+                f"proved, {notes['equal_to_brute_force']} equal brute force.\n"
             )
     encoding = results["encoding"]
     encoders = list(encoding["passages"]["threads=1"])

@@ -1,11 +1,11 @@
 """Keep the main figures of an index and of the encoder, measured on another processor than the other results.
 
-    python benchmarks/newer_processor.py INDEX ENCODING MILLION
+    python benchmarks/newer_processor.py ENCODING MILLION INDEX...
 
-INDEX and ENCODING are what these wrote on that processor, MILLION what benchmarks/million.py did. Writes
-benchmarks/results/newer_processor.json.
+ENCODING and INDEX are what these wrote on that processor, for some numbers of passages N, MILLION what
+benchmarks/million.py did. Writes benchmarks/results/newer_processor.json.
 
-    serotine bench index PASSAGES QUERIES --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
+    serotine bench index PASSAGES QUERIES --documents N --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
     python benchmarks/encoding.py PASSAGES COLLECTIONS WORK --json ENCODING
 """
 
@@ -15,29 +15,34 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 RESULT = Path(__file__).parent / "results/newer_processor.json"
 SETTINGS = ("brute force, float16", "default", "recall=", "exact=True")
 
 
+def kept(index: Any) -> list[dict[str, Any]]:
+    """Return the rows of brute force, of recalls asked for, and of exact searches."""
+    return [
+        row for row in index["searched"] if row["engine"].startswith(SETTINGS) or row["setting"].startswith(SETTINGS)
+    ]
+
+
 def main() -> int:
     """Write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("index", type=Path)
     parser.add_argument("encoding", type=Path)
     parser.add_argument("million", type=Path)
+    parser.add_argument("index", type=Path, nargs="+")
     arguments = parser.parse_args()
-    files = (arguments.index, arguments.encoding, arguments.million)
-    index, encoding, million = (json.loads(file.read_text("utf-8")) for file in files)
-    processors = {result["machine"]["processor"] for result in (index, encoding, million)}
+    files = (arguments.encoding, arguments.million, *arguments.index)
+    encoding, million, *indexes = (json.loads(file.read_text("utf-8")) for file in files)
+    processors = {result["machine"]["processor"] for result in (encoding, million, *indexes)}
     if len(processors) > 1:
-        parser.error(f"INDEX, ENCODING, MILLION: must be of one processor, got {' and '.join(sorted(processors))}")
-    kept = [
-        row for row in index["searched"] if row["engine"].startswith(SETTINGS) or row["setting"].startswith(SETTINGS)
-    ]
+        parser.error(f"ENCODING, MILLION, INDEX: must be of one processor, got {' and '.join(sorted(processors))}")
     result = {
         "machine": encoding["machine"],
-        "index": {"collection": index["collection"], "searched": kept},
+        "indexes": [{"collection": index["collection"], "searched": kept(index)} for index in indexes],
         # Without its building: other work ran beside it.
         "million": {key: million[key] for key in ("documents", "tokens", "segments", "searched")},
         "encoding": {key: encoding[key] for key in ("passages", "query_of_12_tokens", "lengths", "vnni")},

@@ -124,7 +124,7 @@ def index(results: Any) -> Iterator[str]:
 def operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """Yield engines, their numbers of passages, and rows of time and recall as a table."""
     yield from table(
-        ["engine", "passages", "setting", "p50, ms", "p95, ms", "recall@10", "recall@100"],
+        ["engine", "passages", "setting", "p50, ms", "p95, ms", "p99, ms", "recall@10", "recall@100"],
         (
             [
                 engine,
@@ -132,49 +132,19 @@ def operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
                 row["setting"],
                 f"{row['p50_ms']:.1f}",
                 f"{row['p95_ms']:.1f}",
-                f"{row['recall_at_10']:.3f}",
-                "" if row["recall_at_100"] is None else f"{row['recall_at_100']:.3f}",
+                f"{row['p99_ms']:.1f}" if "p99_ms" in row else "",
+                *_recalls(row),
             ]
             for engine, documents, row in rows
         ),
     )
 
 
-def recall(results: Any) -> Iterator[str]:
-    """Promised and measured recall, the worst collection of each."""
-    collections = results["collections"]
-    names = {
-        "none": "none",
-        "sentences": "sentences of its texts",
-        "tokens": "runs of its tokens",
-        "given": "half of the real queries",
-    }
-    rows: list[list[Any]] = []
-    for origin, calibration in names.items():
-        having = [one for one in collections if origin in one["calibrated"]]
-        for at in range(len(having[0]["calibrated"][origin])):
-            measured = [(one["calibrated"][origin][at], f"{one['vectors']}, {one['collection']}") for one in having]
-            first = measured[0][0]
-            worst, name = min(measured, key=lambda pair: pair[0]["measured"])
-            mean = sum(row["measured"] for row, _ in measured) / len(measured)
-            worst_cell = f"{worst['measured']:.3f} ± {worst['standard_error']:.3f} ({name})"
-            rows.append([calibration, len(having), first["k"], first["promised"], f"{mean:.3f}", worst_cell])
-    yield from table(["calibrated with", "indexes", "k", "promised", "measured, mean", "worst index"], rows)
-    yield "\nPromised 0.99 of the ten best:\n"
-    cells = []
-    for one in collections:
-        line = [one["vectors"], one["collection"], f"{one['documents']:,}", one["dim"], one["queries"]]
-        for origin in names:
-            searched = one["calibrated"].get(origin, ())
-            row = next((row for row in searched if (row["k"], row["promised"]) == (10, 0.99)), None)
-            line.append("" if row is None else _found_with(row))
-        cells.append(line)
-    yield from table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
-
-
-def _found_with(row: dict[str, Any]) -> str:
-    effort = "exact" if row["candidates"] is None else f"{row['candidates']} candidates"
-    return f"{row['measured']:.3f}, {effort}"
+def _recalls(row: dict[str, Any]) -> tuple[str, str]:
+    """Return recall at 10 and at 100, that at k with its interval where it was computed."""
+    error = f" ± {row['recall_error']:.3f}" if row.get("recall_error") else ""
+    at_10, at_100 = f"{row['recall_at_10']:.3f}", row["recall_at_100"]
+    return (f"{at_10}{error}", "") if at_100 is None else (at_10, f"{at_100:.3f}{error}")
 
 
 def million(results: Any) -> Iterator[str]:

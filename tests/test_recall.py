@@ -94,7 +94,7 @@ def test_without_a_calibration_more_recall_costs_more_and_nothing_is_claimed() -
     assert all(one.expected_recall is None and one.recall_lower_bound is None for one in efforts)
     assert choose_effort(SearchOptions(), 10, None) == efforts[2]
     # More documents take more of it, beyond those of the collection that it was set for.
-    sizes = (0, 60_000, 200_000, 1_000_000)
+    sizes = (0, 20_000, 61_402, 1_000_000)
     grown = [choose_effort(SearchOptions(), 10, None, documents).candidates or 0 for documents in sizes]
     assert grown[0] == grown[1] == efforts[2].candidates
     assert grown[1] < grown[2] < grown[3] < 3 * grown[1]

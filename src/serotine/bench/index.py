@@ -31,6 +31,8 @@ INDEX_PROFILES: dict[str, dict[str, Any]] = {
 CANDIDATES: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
 # Recalls asked for beside the default of 0.99.
 RECALLS = (0.9, 0.95, 0.98, 0.999)
+# Two-sided 95%.
+_TWO_SIDED_Z = 1.96
 # Values of the field that filters select one and ten percent of.
 _BUCKETS = 100
 
@@ -66,6 +68,8 @@ class SearchMeasurement:
         p95_ms: 95th percentile.
         recall_at_10: share of the exact ten best among the first ten hits.
         recall_at_100: share of the exact hundred best among all hits; None where k is below 100.
+        p99_ms: 99th percentile.
+        recall_error: half of the 95% interval of the recall at k, by the spread between queries.
         min_hits: smallest number of hits of a query.
         plan: the plan of the search.
         notes: further figures, by name.
@@ -78,6 +82,8 @@ class SearchMeasurement:
     p95_ms: float
     recall_at_10: float
     recall_at_100: float | None
+    p99_ms: float
+    recall_error: float
     min_hits: int
     plan: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -116,6 +122,8 @@ def measure(
                 p95_ms=float(np.percentile(times, 95)),
                 recall_at_10=recall(rankings[name], truth, 10),
                 recall_at_100=recall(rankings[name], truth, DEPTH) if k >= DEPTH else None,
+                p99_ms=float(np.percentile(times, 99)),
+                recall_error=_half_interval(_shares(rankings[name], truth, min(k, DEPTH))),
                 min_hits=min(map(len, rankings[name])),
             ),
         )
@@ -123,12 +131,19 @@ def measure(
 
 def recall(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> float:
     """Return the mean share of the exact first `depth` documents that the first `depth` of each ranking contain."""
-    shares = [
+    return statistics.fmean(_shares(rankings, truth, depth))
+
+
+def _shares(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> list[float]:
+    return [
         len(set(ranking[:depth]) & set(exact[:depth])) / len(exact[:depth])
         for ranking, exact in zip(rankings, truth, strict=True)
         if exact
     ]
-    return statistics.fmean(shares)
+
+
+def _half_interval(shares: Sequence[float]) -> float:
+    return _TWO_SIDED_Z * statistics.stdev(shares) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
 
 
 def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, BuildMeasurement]:
@@ -202,10 +217,10 @@ def exact_search(
         "median_rescored": statistics.median(rescored),
     }
     share = equal / len(times)
+    p95, p99 = (float(value) for value in np.percentile(times, (95, 99)))
     return SearchMeasurement(
-        engine, "exact=True, k=10", 10, statistics.median(times), float(np.percentile(times, 95)), share, None, 10,
-        "bounds", notes,
-    )  # fmt: skip
+        engine, "exact=True, k=10", 10, statistics.median(times), p95, share, None, p99, 0.0, 10, "bounds", notes
+    )
 
 
 def filtered_search(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[SearchMeasurement]:

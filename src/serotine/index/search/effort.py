@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+
 from serotine.index.search.options import DEFAULT_RECALL, SearchOptions
 from serotine.index.store import Calibration, Curve
 
@@ -23,9 +25,12 @@ _UNMEASURED = (
         100, (150, 200, 276, 400, 512, 768, 1024, 2048), (0.14, 0.085, 0.04, 0.017, 0.01, 0.005, 0.003, 0.0005)
     ),
 )
-# Beyond so many documents, candidates grow with their number to this power. For ten and for a hundred hits, 61,402
-# package descriptions need as many as 20,000 do, and the million passages of benchmarks/million.py twice as many.
-_UNMEASURED_DOCUMENTS, _UNMEASURED_GROWTH = 60_000, 0.26
+# How many times as many candidates more documents need, by depth: measured on 61,402 package descriptions and on the
+# million passages of benchmarks/million.py, with straight lines between them in logarithms. The last point is a guess.
+_UNMEASURED_GROWTH: dict[int, tuple[tuple[int, float], ...]] = {
+    10: ((20_000, 1.0), (61_402, 1.75), (1_000_000, 2.08), (10**9, 12.5)),
+    100: ((20_000, 1.0), (61_402, 1.22), (1_000_000, 2.08), (10**9, 12.5)),
+}
 
 # A share of misses below any that can be measured.
 _LEAST_MISSED = 1e-7
@@ -63,11 +68,17 @@ def choose_effort(options: SearchOptions, depth: int, calibration: Calibration |
 @lru_cache(maxsize=16)
 def _unmeasured_curves(documents: int) -> tuple[Curve, ...]:
     """Return the curves of an index of so many documents that has no calibration."""
-    growth = max(documents / _UNMEASURED_DOCUMENTS, 1.0) ** _UNMEASURED_GROWTH
-    return tuple(
-        replace(curve, candidates=tuple(math.ceil(count * growth) for count in curve.candidates))
-        for curve in _UNMEASURED
-    )
+    curves = []
+    for curve in _UNMEASURED:
+        growth = _growth(documents, curve.depth)
+        curves.append(replace(curve, candidates=tuple(math.ceil(count * growth) for count in curve.candidates)))
+    return tuple(curves)
+
+
+def _growth(documents: int, depth: int) -> float:
+    """Return how many times as many candidates so many documents need as 20,000."""
+    counts, factors = zip(*_UNMEASURED_GROWTH[depth], strict=True)
+    return math.exp(np.interp(math.log(max(documents, 1)), np.log(counts), np.log(factors)))
 
 
 # Searches of one index repeat a few pairs of recall and depth.

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fakes import DenseEncoder, WordEncoder
+from test_ingest_late import LATE, LateEncoder
 
 from serotine import Index
-from serotine.index import SourceRecord, SourceUpdate
+from serotine.index import SourceRecord, SourceUpdate, same_texts
+from serotine.index.files import SEGMENT_FOLDER
 from serotine.ingest import Chunking, Ingest, IngestReport, commits, encoded_texts, update
 
 NAMES = ("ash", "birch", "cedar", "elm", "fir")
@@ -83,11 +85,12 @@ def test_a_moved_folder(index: Index, notes: Path, tmp_path: Path) -> None:
     assert_like_new(index, notes, tmp_path, exact=True)
 
 
-def test_a_copied_file(index: Index, notes: Path) -> None:
+def test_a_copied_file(index: Index, notes: Path, tmp_path: Path) -> None:
     run(index, notes)
     (notes / "copy.md").write_text(written(*NAMES))
     report, encoded = run(index, notes)
     assert (report.added, report.reused, encoded) == (5, 5, 0)
+    assert_like_new(index, notes, tmp_path, exact=True)
 
 
 def test_a_section_is_inserted(index: Index, notes: Path, tmp_path: Path) -> None:
@@ -132,14 +135,79 @@ def test_codes_do_not_give_the_vectors_back(notes: Path, tmp_path: Path) -> None
 def test_a_text_that_the_index_has_no_more_is_encoded(index: Index) -> None:
     """What names another document's vectors is checked against its text."""
     index.add(ids=["x", "y"], texts=["owl", "fox"])
-    same_texts = {"a": "x", "b": "y", "c": "z"}
+    same = {"a": "x", "b": "y", "c": "z"}
     record = SourceRecord("/a", "digest", "", "")
     texts = ["owl", "emu", "bat"]
-    index.update_sources([SourceUpdate(record, ["a", "b", "c"], texts, [{}, {}, {}], same_texts=same_texts)])
+    index.update_sources([SourceUpdate(record, ["a", "b", "c"], texts, [{}, {}, {}], same_texts=same)])
     encoder = CountingEncoder()
     for id_, text in zip("abc", texts, strict=True):
         (vectors,) = encoder.encode_documents([text])
         np.testing.assert_array_equal(index.vectors(id_), vectors.astype(np.float16))
+
+
+def test_damage_is_not_copied(index: Index, notes: Path, tmp_path: Path) -> None:
+    """A copy of damaged vectors would get a checksum that matches."""
+    run(index, notes)
+    (file,) = (tmp_path / "i" / SEGMENT_FOLDER).glob("*.vectors")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
+    file.write_bytes(content)
+    (notes / "trees.md").rename(notes / "forest.md")
+    report = update(index, [notes], chunking=CUT)
+    assert (report.added, report.reused) == (5, 0)
+    encoder = CountingEncoder()
+    for id_ in index.ids():
+        if "forest" in id_:
+            (vectors,) = encoder.encode_documents([index.get(id_).text])
+            np.testing.assert_array_equal(index.vectors(id_), vectors.astype(np.float16))
+
+
+def test_files_are_not_checked_for_a_few_documents(index: Index, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(same_texts, "_LEAST_SHARE", 0.5)
+    run(index, notes)
+    (notes / "plain.txt").rename(notes / "other.txt")
+    report, encoded = run(index, notes)
+    assert (report.reused, encoded) == (0, 1)
+    (notes / "trees.md").rename(notes / "forest.md")
+    report, encoded = run(index, notes)
+    assert (report.reused, encoded) == (5, 0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(LATE, CUT), (CUT, LATE)])
+def test_vectors_of_passages_in_their_context_are_not_those_of_their_text(
+    notes: Path, tmp_path: Path, before: Chunking, after: Chunking
+) -> None:
+    with Index.create(tmp_path / "i", encoder=LateEncoder()) as index:
+        update(index, [notes], chunking=before)
+        (notes / "trees.md").rename(notes / "forest.md")
+        assert update(index, [notes], chunking=after).reused == 0
+
+
+def test_deleted_documents_stay_deleted(index: Index, notes: Path) -> None:
+    run(index, notes)
+    deleted = index.ids()[1]
+    index.delete([deleted])
+    (notes / "trees.md").rename(notes / "forest.md")
+    report, encoded = run(index, notes)
+    assert (report.added, report.reused, encoded) == (4, 4, 0)
+
+
+def test_a_file_that_is_skipped_is_not_counted(index: Index, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(index, notes)
+    (notes / "trees.md").rename(notes / "forest.md")
+    monkeypatch.setattr(commits, "read_state", lambda _: "another")
+    report, encoded = run(index, notes)
+    assert (len(report.skipped), report.added, report.reused, encoded) == (1, 0, 0, 0)
+
+
+def test_names_that_rotate(index: Index, notes: Path, tmp_path: Path) -> None:
+    run(index, notes)
+    (notes / "trees.md").rename(notes / "trees-1.md")
+    (notes / "trees.md").write_text(written("yew", "oak"))
+    report, encoded = run(index, notes)
+    assert encoded == report.added - report.reused
+    assert report.added == 7
+    assert_like_new(index, notes, tmp_path, exact=True)
 
 
 def test_the_estimate_counts_what_will_be_encoded(index: Index, notes: Path) -> None:

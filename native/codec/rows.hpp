@@ -19,8 +19,8 @@ inline std::uint8_t saturated(int value, std::uint8_t flip) {
   return static_cast<std::uint8_t>(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)) ^ flip);
 }
 
-// How the registers of a row end: with its last byte, or one before that, and a last one again over some of the same
-// bytes, which are then decoded twice.
+// whole: a row is a multiple of the register. overlapping: the last register ends at the last byte, and decodes some bytes
+// twice.
 enum class Ends { whole, overlapping };
 
 // Decodes one plane of a row (see codec.hpp), `n` dimensions, each in its own byte at bit `At`: at least one register.
@@ -230,8 +230,7 @@ struct Narrowest<B> {
   static constexpr std::size_t width = B::width;
 };
 
-// With the widest of some registers, the widest first, that leave no more bytes of a row to be multiplied one by one than
-// the narrowest.
+// Uses the widest register that leaves the same scalar rest as the narrowest.
 template <int Bits, class B, class... Narrower>
 void multiply(const Pairs& pairs) {
   const std::size_t bytes = (pairs.dim * Bits + 7) / 8;

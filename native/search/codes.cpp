@@ -23,11 +23,10 @@ void (*fused_fold_of([[maybe_unused]] const maxsim::Kernels& kernels, [[maybe_un
   if (kernels.i8.fold != maxsim::avx512_vnni_int8.fold || dim > kFusedRowBytes) return nullptr;
   const auto bits = static_cast<std::size_t>(codes.bits);
   const std::size_t bytes = codec::row_bytes(dim, codes.bits);
-  // The kernel reads whole steps of 4 dimensions.
+  // The kernel reads whole steps of 4 dimensions, and the narrowest registers have 16 bytes.
   if (dim % 4 != 0 || dim * bits % 8 != 0 || bytes < 16) return nullptr;
-  const FusedFolds& folds = dim == 128          ? avx512_vnni_fused128
-                            : bytes % 32 == 0 ? avx512_vnni_fused
-                                              : avx512_vnni_fused_narrow;
+  const FusedFolds& by_bytes = bytes % 32 == 0 ? avx512_vnni_fused : avx512_vnni_fused_narrow;
+  const FusedFolds& folds = dim == 128 ? avx512_vnni_fused128 : by_bytes;
   return bits == 2 ? folds.fold2 : bits == 4 ? folds.fold4 : folds.fold8;
 #else
   return nullptr;

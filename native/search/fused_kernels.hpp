@@ -57,8 +57,8 @@ struct FusedFolds {
 };
 
 #if defined(SEROTINE_X86)
-// For 128 dimensions, the most common number; for those whose rows of codes are whole registers of 32 bytes; and for
-// whole bytes, at least 16.
+// For 128 dimensions, the most common number; for those whose rows of codes are whole registers of 32 bytes; and for other
+// rows of at least 16 whole bytes.
 extern const FusedFolds avx512_vnni_fused128;
 extern const FusedFolds avx512_vnni_fused;
 extern const FusedFolds avx512_vnni_fused_narrow;

@@ -296,7 +296,7 @@ def coverage_counts(stats: IndexStats) -> dict[str, Any]:
 def document_counts(*, replaced: int, unchanged: int, reused: int) -> str:
     """Return ``, 2 of them replaced (5 unchanged)``, to follow the number of stored documents; "" without any."""
     of_them = f", {replaced:,} of them replaced" if replaced else ""
-    of_them += f", {reused:,} of them encoded before" if reused else ""
+    of_them += f", {reused:,} reused" if reused else ""
     return f"{of_them} ({unchanged:,} unchanged)" if unchanged else of_them
 
 

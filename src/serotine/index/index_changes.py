@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import CoverageReport
 from serotine.errors import check_flags, is_list, no_list
 from serotine.index.long_texts import LongTexts
+from serotine.index.results import SourcesReport
 from serotine.index.store import SourceUpdate
 from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
@@ -102,7 +102,7 @@ class IndexChanges(Upkeep):
         expected_documents: int | None = None,
         staged: SourceUpdate | None = None,
         show_progress: bool = False,
-    ) -> CoverageReport:
+    ) -> SourcesReport:
         """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
 
         Args:
@@ -114,7 +114,7 @@ class IndexChanges(Upkeep):
                 their ids in `SourceUpdate.staged`.
             show_progress: show the progress of maintenance on standard error.
 
-        Returns counts of the texts that the encoder does not read whole or does not know; nothing warns.
+        Nothing warns of texts that the encoder does not read whole or does not know: the report counts them.
 
         Raises:
             Every error of `add`.

@@ -41,7 +41,7 @@ class PreparedDocuments:
         coverage: rows of the texts that the encoder does not read whole, or does not know the words of.
         report: the counts of these.
         contexts: what each text is encoded in, None for one that is encoded alone; empty where all are.
-        copied: vectors that the index has of each text, None for one that has to be encoded; empty where all have.
+        copied: stored vectors of the same texts; None where a text has to be encoded; empty where none are copied.
     """
 
     documents: DocumentBatch
@@ -50,6 +50,11 @@ class PreparedDocuments:
     report: CoverageReport
     contexts: Sequence[PassageContext | None] = ()
     copied: Sequence[DocumentVectors | None] = ()
+
+    @property
+    def reused(self) -> int:
+        """Number of texts that are not encoded."""
+        return sum(vectors is not None for vectors in self.copied)
 
 
 class Preparation:

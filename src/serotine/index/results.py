@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from serotine.coverage import CoverageReport
 from serotine.index.store import Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesReport:
+    """Report of `Index.update_sources`.
+
+    Attributes:
+        coverage: counts of the texts that the encoder does not read whole or does not know.
+        reused: number of texts that were not encoded, since the index had them under another id.
+    """
+
+    coverage: CoverageReport
+    reused: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ from serotine.index.metadata_change import MetadataChange
 from serotine.index.pooled_model import PooledModel
 from serotine.index.preparation import Preparation, PreparedDocuments
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.same_texts import vectors_of_same_texts
+from serotine.index.results import SourcesReport
+from serotine.index.same_texts import SameTexts
 from serotine.index.search import checked_weights
 from serotine.index.store import SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents, encode_with_pooled, with_pooled
@@ -62,6 +63,7 @@ class Writer:
         self._pooled = pooled
         self._preparation = Preparation(store, encoder)
         self._maintenance = Maintenance(store)
+        self._same_texts = SameTexts(store)
         self._tuner = Tuner(store, encoder)
         # Seconds of building since the last calibration; calibrating may take a share of them.
         self._building = 0.0
@@ -154,9 +156,10 @@ class Writer:
         staged: SourceUpdate | None,
         *,
         show_progress: bool,
-    ) -> CoverageReport:
+    ) -> SourcesReport:
         """Bring the documents of files up to date."""
         report = CoverageReport()
+        reused = 0
         with self._store.changes:
             if updates or removed:
                 batch = self._preparation.prepare(
@@ -172,6 +175,7 @@ class Writer:
                 batch = self._of_sources(batch, updates)
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
+                reused += batch.reused
             if staged is not None and staged.ids:
                 batch = self._preparation.prepare(
                     staged.ids, staged.texts, metadata=staged.metadata, upsert=True, replace_passages=False
@@ -179,6 +183,7 @@ class Writer:
                 batch = replace(self._of_sources(batch, [staged]), replaced=[])
                 self._insert(batch, staged_for=staged.record.staging_name)
                 report.merge(batch.report)
+                reused += batch.reused
             if expected_documents is None:
                 if self._store.sources.has_staged():
                     with self._store.transaction() as transaction:
@@ -189,7 +194,7 @@ class Writer:
             # A rewrite would drop staged documents like tombstones.
             if not self._store.sources.has_staged():
                 self._maintain(loading=expected_documents is not None, show_progress=show_progress)
-        return report
+        return SourcesReport(report, reused)
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
         """Delete documents; return how many."""
@@ -333,7 +338,7 @@ class Writer:
         """Return documents of files with the contexts of their texts, and the vectors that the index has of these."""
         contexts = [context for update in updates for context in update.contexts or [None] * len(update.ids)]
         same_texts = {id_: same for update in updates for id_, same in update.same_texts.items()}
-        copied = vectors_of_same_texts(self._store, prepared.documents, same_texts)
+        copied = self._same_texts.vectors(prepared.documents, same_texts)
         return replace(prepared, contexts=contexts, copied=copied)
 
     def _vectors(self, prepared: PreparedDocuments, show_progress: bool) -> Iterator[DocumentVectors]:

@@ -33,6 +33,7 @@ _FIRST_COMMIT = 16
 _FIRST_COMMIT_BYTES = 1 << 12
 # A commit that is quick is held in memory.
 _MAX_COMMIT = 8192
+_MAX_COMMIT_AFTER_REUSE = 512
 _READ_BATCH = 256
 
 OnProgress = Callable[[int, int], None]
@@ -149,7 +150,7 @@ class Commits:
         documents = self._reader.planned(change)
         is_late = self._reader.is_late(change.file)
         has_context = self._contexts.of(change.record, is_late=is_late)
-        same_text = self._encoded.of(change, is_late=is_late)
+        find_same_text = self._encoded.of(change, is_late=is_late)
         for batch in _batches(documents):
             changes = compare_documents(
                 self._index,
@@ -183,9 +184,8 @@ class Commits:
                     else:
                         self._stage(update, size)
                     size = 0
-                if (same := same_text(document)) is not None:
-                    update.same_texts[document.id] = same
-                    self._reused += 1
+                if (same_text_id := find_same_text(document)) is not None:
+                    update.same_texts[document.id] = same_text_id
                 update.ids.append(document.id)
                 update.texts.append(document.text)
                 update.metadata.append(document.metadata)
@@ -246,15 +246,19 @@ class Commits:
     def _write(self, updates: list[SourceUpdate], documents: int, size: int, staged: SourceUpdate | None) -> None:
         """Store updates and staged documents in one transaction; `documents` and `size` are of both."""
         started = time.monotonic()
-        coverage = self._index.update_sources(
+        done = self._index.update_sources(
             updates, expected_documents=self._expected, staged=staged, show_progress=self._show_progress
         )
-        self._coverage.merge(coverage)
+        self._coverage.merge(done.coverage)
+        self._reused += done.reused
         seconds = time.monotonic() - started
         _log.debug("committed %d documents of %d files in %.2f s", documents, len(updates), seconds)
         scale = max(documents / _FIRST_COMMIT, size / _FIRST_COMMIT_BYTES)
         if scale:
             most = min(2 * self._scale, _MAX_COMMIT / _FIRST_COMMIT)
+            if done.reused:
+                # That it was quick says nothing of the next one, which may have to encode.
+                most = min(most, max(self._scale, _MAX_COMMIT_AFTER_REUSE / _FIRST_COMMIT))
             self._scale = min(scale * _COMMIT_SECONDS / max(seconds, 1e-3), most)
         self._added += documents
         self._stored_bytes += size

@@ -1,4 +1,4 @@
-"""Texts that an index has already under another id, whose vectors need not be computed again."""
+"""Lookup of texts that an index already has under another id, so that their vectors need not be computed again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from serotine.errors import IndexDamagedError
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
 from serotine.ingest.plan import FileChange
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 SameText = Callable[[Document], str | None]
 """The id of a document of the index that has the same text, encoded alone; None where none is known."""
 
-# Of a file with more documents, too much would have to be held in memory.
+# Larger files would take too much memory.
 _MAX_DOCUMENTS = 200_000
 _BATCH = 1000
 
@@ -31,7 +32,7 @@ class EncodedTexts:
     """
 
     def __init__(self, index: Index | None) -> None:
-        # Codes alone do not give back the vectors.
+        # Vectors cannot be restored from codes.
         self._index = index if index is not None and index.stats().keep_vectors else None
         records = {} if self._index is None else self._index.sources.all()
         # Passages that are encoded in their context depend on more than their text.
@@ -40,7 +41,7 @@ class EncodedTexts:
         self._by_digest = {record.digest: record.name for record in alone if record.digest}
 
     def of(self, change: FileChange, *, is_late: bool) -> SameText:
-        """Return what finds the texts of a file.
+        """Return a lookup of the texts of a file.
 
         Args:
             change: the new or changed file.
@@ -67,10 +68,14 @@ def _ids_by_text(index: Index, ids: Sequence[str]) -> dict[bytes, str]:
     if len(ids) > _MAX_DOCUMENTS:
         return {}
     by_text: dict[bytes, str] = {}
-    for start in range(0, len(ids), _BATCH):
-        for id_, (text, _) in index.sources.contents(ids[start : start + _BATCH]).items():
-            if text is not None:
-                by_text[_digest(text)] = id_
+    try:
+        for start in range(0, len(ids), _BATCH):
+            for id_, (text, _) in index.sources.contents(ids[start : start + _BATCH]).items():
+                if text is not None:
+                    by_text[_digest(text)] = id_
+    except IndexDamagedError:
+        # What cannot be read is encoded again.
+        return {}
     return by_text
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from serotine.ingest.document import Document
 
 _BATCH = 100
-_SAMPLE = 256
+_SAMPLE, _SAMPLE_OF_UPDATE = 256, 4096
 _SAMPLE_BATCH = 16
 # For texts that are encoded alone, and as much again for passages in their context.
 _SAMPLE_SECONDS = 4.0
@@ -37,8 +37,8 @@ class Estimate:
     """The cost of an update.
 
     Attributes:
-        documents: documents to encode and store.
-        tokens: tokens that will be stored, extrapolated from the sample.
+        documents: documents to encode; those whose vectors the index has are not among them.
+        tokens: their tokens, as they will be stored, extrapolated from the sample.
         seconds: time to encode them on this machine, from the sample; 0.0 where there is nothing to encode.
         sample: documents that were encoded to measure it.
     """
@@ -63,17 +63,19 @@ def estimate(
     Passages that will be encoded with the text around them (late chunking) are sampled so, a few windows at a time.
     """
     size = documents = alone = in_context = 0
-    sample = _Sample(max(plan.to_store // _SAMPLE, 1), _run_length(reader.chunker))
-    for batch in _documents_to_encode(plan, reader, index, upsert=upsert):
+    # Of an index, few of the documents to store may have to be encoded.
+    samples = _SAMPLE if index is None else _SAMPLE_OF_UPDATE
+    sample = _Sample(max(plan.to_store // samples, 1), _run_length(reader.chunker))
+    for batch, stored in _documents_to_encode(plan, reader, index, upsert=upsert):
         counts = reader.chunker.token_counts([document.text for document in batch])
         for document, count in zip(batch, counts, strict=True):
             sample.add(document)
-            size += document.size
             if document.group is None:
                 alone += count
             else:
                 in_context += count
         documents += len(batch)
+        size += stored
         if on_bytes is not None:
             on_bytes(size, max(plan.bytes_to_store, size))
     # Of few texts of one kind, none may be in the sample.
@@ -213,13 +215,14 @@ def _run_length(chunker: Chunker) -> int:
 
 def _documents_to_encode(
     plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool
-) -> Iterator[list[Document]]:
+) -> Iterator[tuple[list[Document], int]]:
+    """Yield the documents to encode, in batches, with the size of all documents to store."""
     contexts, encoded = StoredContexts(index), EncodedTexts(index)
     for change in plan.changes:
         deletions = Deletions.of(index, change.deleted_from)
         is_late = reader.is_late(change.file)
         has_context = contexts.of(change.record, is_late=is_late)
-        same_text = encoded.of(change, is_late=is_late)
+        find_same_text = encoded.of(change, is_late=is_late)
         for batch in batched(reader.planned(change), _BATCH):
             changes = compare_documents(
                 index,
@@ -230,5 +233,6 @@ def _documents_to_encode(
                 deletions=deletions,
                 has_context=has_context,
             )
-            if new := [document for document in changes.store if same_text(document) is None]:
-                yield new
+            if changes.store:
+                new = [document for document in changes.store if find_same_text(document) is None]
+                yield new, sum(document.size for document in changes.store)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import Index, maxsim
-from serotine.bench import PeakMemory, VectorCollection, describe_machine, load_vectors, recall
+from serotine.bench import PeakMemory, VectorCollection, describe_machine, load_vectors, recall, recall_error
 
 RESULT = Path(__file__).parent / "results/million.json"
 BATCH = 10_000
@@ -179,8 +179,10 @@ def main() -> None:
                     **effort,
                     "p50_ms": statistics.median(times),
                     "p95_ms": float(np.percentile(times, 95)),
+                    "p99_ms": float(np.percentile(times, 99)),
                     "recall_at_10": recall(rankings, truth, 10),
                     "recall_at_100": recall(rankings, truth, 100) if k == 100 else None,
+                    "recall_error": recall_error(rankings, truth, k),
                     "score_share": statistics.fmean(
                         float(row[ranking[:10]].sum() / row[best[:10]].sum())
                         for row, ranking, best in zip(scores, rankings, truth, strict=True)

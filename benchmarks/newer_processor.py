@@ -2,8 +2,8 @@
 
     python benchmarks/newer_processor.py ENCODING MILLION INDEX...
 
-ENCODING and INDEX are what these wrote on that processor, for some numbers of passages N, MILLION what
-benchmarks/million.py did. Writes benchmarks/results/newer_processor.json.
+ENCODING: results of benchmarks/encoding.py. MILLION: results of benchmarks/million.py. INDEX: results of `serotine
+bench index`, one file for each number of passages N. Writes benchmarks/results/newer_processor.json.
 
     serotine bench index PASSAGES QUERIES --documents N --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
     python benchmarks/encoding.py PASSAGES COLLECTIONS WORK --json ENCODING

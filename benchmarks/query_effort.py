@@ -1,19 +1,19 @@
-"""Measure what it would save to spend more effort on hard queries and less on easy ones, at equal recall.
+"""Measure the savings of more effort for hard queries and less for easy ones, at equal recall.
 
     python benchmarks/query_effort.py FOLDER... [--queries N] [--out FILE]
 
 Each FOLDER is KIND/COLLECTION with token vectors, as `recall_vectors.py` writes them. A search scores its candidates
-over their codes in the order of the residual stage. After the first of them, the differences of the two scores say how
-likely each document that was not scored belongs among the hits: the sum is how many hits are expected to be missed.
-Two ways to use it are compared with searches that give every query as many candidates:
+over their codes in the order of the residual stage. After the first of them, the differences of the two scores estimate
+how likely each unscored document is among the hits: the sum is the number of hits expected to be missed. Two ways to
+use it are compared with searches that give every query as many candidates:
 
 - stop: candidates are scored until the expected misses are below a share of the hits. What is counted is documents
-  over their codes; the stages before take as long as they did.
+  over their codes; the stages before take as long as they did. The share is fitted to all queries: an upper bound.
 - again: queries with the most expected misses are searched again with more candidates. What is counted is time: of
-  both searches, or of the second alone, as if it could continue from the first.
+  both searches, or of the second alone, as if it could continue from the first. Half of the queries choose the
+  settings, also those of one search for all; the other half measures them, both ways round.
 
-Half of the queries choose the settings of "again", the other half measures them, both ways round. One thread; the best
-of three rounds in turns.
+One thread; the best of three rounds in turns.
 """
 
 from __future__ import annotations
@@ -99,8 +99,13 @@ def rank_all(index: Index, collection: VectorCollection, queries: Sequence[NDArr
     return ranked
 
 
-def stopping(ranked: Sequence[Ranked], depth: int) -> list[dict[str, float]]:
-    """Return documents over their codes for every target of recall: the same for all queries, and by query."""
+def stopping(
+    ranked: Sequence[Ranked], depth: int, efforts: Sequence[int], share_of_codes: Floats
+) -> list[dict[str, float]]:
+    """Return documents over their codes for every target of recall, the same for all queries and by query.
+
+    `time_saved` is the share of a search's time that the difference takes, without the cost of computing the misses.
+    """
     places = [np.flatnonzero(np.isin(one.numbers, list(one.best(depth)))) for one in ranked]
     counts = np.unique(np.geomspace(depth + 5, MOST, 200).astype(int))
     fixed = [float(np.mean([(place < count).mean() for place in places])) for count in counts]
@@ -116,15 +121,15 @@ def stopping(ranked: Sequence[Ranked], depth: int) -> list[dict[str, float]]:
         by_query.append((recall, float(np.mean(scored))))
     by_query.sort()
     recalls, means = zip(*by_query, strict=True)
-    return [
-        {
-            "recall": target,
-            "fixed": float(np.interp(target, np.maximum.accumulate(fixed), counts)),
-            "by_query": float(np.interp(target, recalls, means)),
-        }
-        for target in TARGETS
-        if recalls[0] <= target <= recalls[-1]
-    ]
+    rows = []
+    for target in TARGETS:
+        if not max(recalls[0], fixed[0]) <= target <= recalls[-1]:
+            continue
+        same = float(np.interp(target, np.maximum.accumulate(fixed), counts))
+        mean = float(np.interp(target, recalls, means))
+        share = float(np.interp(same, efforts, share_of_codes))
+        rows.append({"recall": target, "fixed": same, "by_query": mean, "time_saved": (1 - mean / same) * share})
+    return rows
 
 
 def search_all(
@@ -145,43 +150,65 @@ def search_all(
     return recall, times.min(axis=0), codes
 
 
-def again(ranked: Sequence[Ranked], recall: Floats, times: Floats, depth: int) -> list[dict[str, float]]:
-    """Return milliseconds for every target of recall: one search for all queries, and a second for the hardest."""
-    efforts = CANDIDATES[depth]
-    missed = np.array([[one.missed(effort, depth) for one in ranked] for effort in efforts])
-    halves = [np.arange(half, len(ranked), 2) for half in (0, 1)]
+def again(missed: Floats, recall: Floats, times: Floats) -> list[dict[str, float]]:
+    """Return time and recall of a second search for hard queries, compared with one search for all.
 
-    def policy(first: int, second: int, share: float, of: NDArray[np.int64], rest: bool) -> tuple[float, float]:
-        hard = missed[first, of] > np.quantile(missed[first, of], 1 - share)
-        found = np.where(hard, recall[second, of], recall[first, of]).mean()
-        spent = np.where(hard, times[second, of] + (0 if rest else times[first, of]), times[first, of]).mean()
-        return float(found), float(spent)
+    Both are set on half of the queries to the least time that reaches the target, and measured on the other half.
 
-    settings = [
-        (first, second, share) for first, second in itertools.combinations(range(len(efforts)), 2) for share in AGAIN
-    ]
+    Args:
+        missed: expected misses, (efforts, queries).
+        recall: of searches, (efforts, queries).
+        times: of searches in milliseconds, (efforts, queries).
+    """
+    efforts, queries = recall.shape
+    halves = [np.arange(half, queries, 2) for half in (0, 1)]
+    pairs = list(itertools.combinations(range(efforts), 2))
     rows = []
     for target in TARGETS:
         row: dict[str, float] = {"recall": target}
-        for name, rest in (("both_searches", False), ("second_continues", True)):
-            ratios = []
+        for name, continues in (("both_searches", False), ("second_continues", True)):
+            outcomes = []
             for chosen_on, measured_on in (halves, halves[::-1]):
-                fitting = [
-                    (spent, setting)
-                    for setting in settings
-                    for found, spent in [policy(*setting, chosen_on, rest)]
-                    if found >= target
+                one_search = [
+                    (float(times[effort, chosen_on].mean()), effort)
+                    for effort in range(efforts)
+                    if recall[effort, chosen_on].mean() >= target
                 ]
-                if not fitting:
+                # A share of 0 is one search.
+                fitting = [(spent, effort, effort, math.inf) for spent, effort in one_search]
+                for (first, second), share in itertools.product(pairs, AGAIN):
+                    threshold = float(np.quantile(missed[first, chosen_on], 1 - share))
+                    found, spent = _of_two(missed, recall, times, first, second, threshold, chosen_on, continues)
+                    if found >= target:
+                        fitting.append((spent, first, second, threshold))
+                if not one_search:
                     continue
-                found, spent = policy(*min(fitting)[1], measured_on, rest)
-                frontier = np.maximum.accumulate(recall[:, measured_on].mean(axis=1))
-                one_search = np.interp(found, frontier, np.maximum.accumulate(times[:, measured_on].mean(axis=1)))
-                ratios.append(spent / float(one_search))
-            if ratios:
-                row[name] = float(np.mean(ratios))
+                _, effort = min(one_search)
+                _, first, second, threshold = min(fitting)
+                found, spent = _of_two(missed, recall, times, first, second, threshold, measured_on, continues)
+                outcomes.append((spent / times[effort, measured_on].mean(), found - recall[effort, measured_on].mean()))
+            if outcomes:
+                row[name], row[f"{name}_recall"] = (float(value) for value in np.mean(outcomes, axis=0))
         rows.append(row)
     return rows
+
+
+def _of_two(
+    missed: Floats,
+    recall: Floats,
+    times: Floats,
+    first: int,
+    second: int,
+    threshold: float,
+    queries: NDArray[np.int64],
+    continues: bool,
+) -> tuple[float, float]:
+    """Return recall and milliseconds where queries with more expected misses than a threshold are searched again."""
+    hard = missed[first, queries] > threshold
+    found = np.where(hard, recall[second, queries], recall[first, queries])
+    before = 0.0 if continues else times[first, queries]
+    spent = np.where(hard, times[second, queries] + before, times[first, queries])
+    return float(found.mean()), float(spent.mean())
 
 
 def of_collection(folder: Path, count: int) -> dict[str, Any]:
@@ -200,21 +227,24 @@ def of_collection(folder: Path, count: int) -> dict[str, Any]:
         ranked = rank_all(index, collection, queries)
         maxsim.set_num_threads(1)
         depths = []
-        for depth in CANDIDATES:
-            recall, times, codes = search_all(index, queries, [one.best(depth) for one in ranked], depth)
-            at = CANDIDATES[depth].index(128 if depth == 10 else 512)
-            share = np.array([one.missed(CANDIDATES[depth][0], depth) for one in ranked])
+        for depth, efforts in CANDIDATES.items():
+            recall, times, codes = search_all(index, queries, [query.best(depth) for query in ranked], depth)
+            missed = np.array([[query.missed(effort, depth) for query in ranked] for effort in efforts])
             depths.append(
                 {
                     "k": depth,
-                    "correlation": float(np.corrcoef(share, 1 - recall[0])[0, 1]),
-                    "share_of_codes": float(codes[at]),
+                    "correlation": float(np.corrcoef(missed[0], 1 - recall[0])[0, 1]),
                     "fixed": [
-                        {"candidates": n, "recall": float(r.mean()), "ms": float(t.mean())}
-                        for n, r, t in zip(CANDIDATES[depth], recall, times, strict=True)
+                        {
+                            "candidates": effort,
+                            "recall": float(recall[i].mean()),
+                            "ms": float(times[i].mean()),
+                            "share_of_codes": float(codes[i]),
+                        }
+                        for i, effort in enumerate(efforts)
                     ],
-                    "stop": stopping(ranked, depth),
-                    "again": again(ranked, recall, times, depth),
+                    "stop": stopping(ranked, depth, efforts, codes),
+                    "again": again(missed, recall, times),
                 }
             )
     return {

@@ -9,35 +9,46 @@ from page_tables import table
 
 
 def recall(results: Any) -> Iterator[str]:
-    """Promised and measured recall, the worst collection of each."""
-    collections = results["collections"]
-    names = {
+    """Promised and measured recall, the worst index of each."""
+    indexes = [index for index in results["collections"] if not scores_everything(index)]
+    calibrations = {
         "none": "none",
         "sentences": "sentences of its texts",
         "tokens": "runs of its tokens",
         "given": "half of the real queries",
     }
     rows: list[list[Any]] = []
-    for origin, calibration in names.items():
-        having = [one for one in collections if origin in one["calibrated"]]
-        for at in range(len(having[0]["calibrated"][origin])):
-            measured = [(one["calibrated"][origin][at], f"{one['vectors']}, {one['collection']}") for one in having]
-            first = measured[0][0]
-            worst, name = min(measured, key=lambda pair: pair[0]["measured"])
-            mean = sum(row["measured"] for row, _ in measured) / len(measured)
-            worst_cell = f"{worst['measured']:.3f} ± {worst['standard_error']:.3f} ({name})"
-            rows.append([calibration, len(having), first["k"], first["promised"], f"{mean:.3f}", worst_cell])
+    for origin, calibration in calibrations.items():
+        measured = [index for index in indexes if origin in index["calibrated"]]
+        for of_promise in zip(*(index["calibrated"][origin] for index in measured), strict=True):
+            worst = min(range(len(measured)), key=lambda i: of_promise[i]["measured"])
+            interval = f"{of_promise[worst]['measured']:.3f} ± {1.96 * of_promise[worst]['standard_error']:.3f}"
+            mean = sum(row["measured"] for row in of_promise) / len(measured)
+            rows.append(
+                [
+                    calibration,
+                    len(measured),
+                    of_promise[0]["k"],
+                    of_promise[0]["promised"],
+                    f"{mean:.3f}",
+                    f"{interval} ({measured[worst]['vectors']}, {measured[worst]['collection']})",
+                ]
+            )
     yield from table(["calibrated with", "indexes", "k", "promised", "measured, mean", "worst index"], rows)
     yield "\nPromised 0.99 of the ten best:\n"
-    cells = []
-    for one in collections:
-        line = [one["vectors"], one["collection"], f"{one['documents']:,}", one["dim"], one["queries"]]
-        for origin in names:
-            searched = one["calibrated"].get(origin, ())
-            row = next((row for row in searched if (row["k"], row["promised"]) == (10, 0.99)), None)
-            line.append("" if row is None else _found_with(row))
-        cells.append(line)
-    yield from table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
+    efforts = []
+    for index in indexes:
+        row = [index["vectors"], index["collection"], f"{index['documents']:,}", index["dim"], index["queries"]]
+        for origin in calibrations:
+            searched = index["calibrated"].get(origin, ())
+            row += [_found_with(found) for found in searched if (found["k"], found["promised"]) == (10, 0.99)] or [""]
+        efforts.append(row)
+    yield from table(["vectors", "collection", "documents", "dimensions", "queries", *calibrations.values()], efforts)
+
+
+def scores_everything(index: dict[str, Any]) -> bool:
+    """Return whether an index has so few tokens that all of its searches are exact."""
+    return all(row["expected"] == 1.0 for row in index["calibrated"]["none"])
 
 
 def _found_with(row: dict[str, Any]) -> str:
@@ -48,21 +59,21 @@ def _found_with(row: dict[str, Any]) -> str:
 def query_effort(results: Any) -> Iterator[str]:
     """What effort by query saves at equal recall."""
     rows = []
-    for one in results["collections"]:
-        for depth in one["depths"]:
+    for collection in results["collections"]:
+        for depth in collection["depths"]:
             again = {row["recall"]: row for row in depth["again"]}
             for stop in depth["stop"]:
                 second = again[stop["recall"]]
                 rows.append(
                     [
-                        f"{one['vectors']}, {one['collection']}",
+                        f"{collection['vectors']}, {collection['collection']}",
                         depth["k"],
                         stop["recall"],
                         f"{stop['fixed']:.0f}",
                         f"{stop['by_query']:.0f}",
-                        f"{(1 - stop['by_query'] / stop['fixed']) * depth['share_of_codes']:.1%}",
-                        _ratio(second.get("both_searches")),
-                        _ratio(second.get("second_continues")),
+                        f"{stop['time_saved']:.1%}",
+                        _compared(second, "both_searches"),
+                        _compared(second, "second_continues"),
                     ]
                 )
     yield from table(
@@ -71,14 +82,14 @@ def query_effort(results: Any) -> Iterator[str]:
             "k",
             "recall",
             "documents over codes, the same for all",
-            "by query",
+            "stop: by query",
             "time saved",
-            "hard queries again: time, to one search",
+            "again: times the time (recall)",
             "if the second continued",
         ],
         rows,
     )
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _compared(second: dict[str, float], name: str) -> str:
+    return f"{second[name]:.2f} ({second[f'{name}_recall']:+.3f})" if name in second else ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serotine import maxsim
-from serotine.bench import draw_kernels, machine, measure_kernels
+from serotine.bench import draw_kernels, machine, measure_kernels, recall, recall_error
 from serotine.bench.contenders import Contender, serotine_contenders
 from serotine.bench.timing import median_ratio, time_interleaved
 from serotine.bench.workloads import workloads
@@ -81,3 +81,12 @@ def test_bench_kernels_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.Ca
 def test_bench_kernels_rejects_an_unknown_shape(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "kernels", "--shape", "zebra"]) == 2
     assert "must be a prefix of hot, a, b, c or d, got 'zebra'" in capsys.readouterr().err
+
+
+def test_the_interval_of_a_recall_is_that_of_its_mean() -> None:
+    truth = [[1, 2], [3, 4], [5, 6], []]
+    rankings = [[1, 2], [3, 9], [8, 9], [7]]
+    assert recall(rankings, truth, 2) == 0.5
+    # The shares are 1, 0.5 and 0: their deviation is 0.5.
+    assert recall_error(rankings, truth, 2) == pytest.approx(1.96 * 0.5 / 3**0.5)
+    assert recall_error(rankings[:1], truth[:1], 2) == 0.0

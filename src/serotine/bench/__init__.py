@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from serotine.bench.compression import Grid, OperatingPoint, compression_result, measure_compression
     from serotine.bench.compression_chart import draw_compression
     from serotine.bench.encoded_collection import encode_collection
-    from serotine.bench.index import INDEX_PROFILES, measure_index, recall
+    from serotine.bench.index import INDEX_PROFILES, measure_index, recall, recall_error
     from serotine.bench.index_chart import draw_index
     from serotine.bench.kernel_chart import draw_kernels
     from serotine.bench.kernels import KernelTiming, measure_kernels
@@ -37,6 +37,7 @@ _MODULES = {
     "measure_kernels": "kernels",
     "prepare_vectors": "vectors",
     "recall": "index",
+    "recall_error": "index",
 }
 __all__ = [
     "INDEX_PROFILES",
@@ -57,6 +58,7 @@ __all__ = [
     "measure_kernels",
     "prepare_vectors",
     "recall",
+    "recall_error",
 ]
 
 

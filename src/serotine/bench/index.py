@@ -123,7 +123,7 @@ def measure(
                 recall_at_10=recall(rankings[name], truth, 10),
                 recall_at_100=recall(rankings[name], truth, DEPTH) if k >= DEPTH else None,
                 p99_ms=float(np.percentile(times, 99)),
-                recall_error=_half_interval(_shares(rankings[name], truth, min(k, DEPTH))),
+                recall_error=recall_error(rankings[name], truth, min(k, DEPTH)),
                 min_hits=min(map(len, rankings[name])),
             ),
         )
@@ -134,16 +134,18 @@ def recall(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], de
     return statistics.fmean(_shares(rankings, truth, depth))
 
 
+def recall_error(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> float:
+    """Return half of the 95% interval of `recall`, by the spread between queries; 0.0 for a single one."""
+    shares = _shares(rankings, truth, depth)
+    return _TWO_SIDED_Z * statistics.stdev(shares) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
+
+
 def _shares(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> list[float]:
     return [
         len(set(ranking[:depth]) & set(exact[:depth])) / len(exact[:depth])
         for ranking, exact in zip(rankings, truth, strict=True)
         if exact
     ]
-
-
-def _half_interval(shares: Sequence[float]) -> float:
-    return _TWO_SIDED_Z * statistics.stdev(shares) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
 
 
 def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, BuildMeasurement]:

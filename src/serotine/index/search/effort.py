@@ -18,15 +18,17 @@ def _unmeasured(depth: int, candidates: tuple[int, ...], missed: tuple[float, ..
 
 
 # An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, and a fifth more.
-# With fewer than 400 candidates for a hundred hits: with multilingual-e5-small and serotine-multi on French paragraphs.
+# Below 400 candidates for a hundred hits they are those of multilingual-e5-small on French paragraphs
+# (benchmarks/recall.py).
 _UNMEASURED = (
     _unmeasured(10, (32, 64, 128, 192, 256, 384, 768, 1024), (0.056, 0.022, 0.01, 0.006, 0.005, 0.003, 0.0012, 0.0005)),
     _unmeasured(
         100, (150, 200, 276, 400, 512, 768, 1024, 2048), (0.14, 0.085, 0.04, 0.017, 0.01, 0.005, 0.003, 0.0005)
     ),
 )
-# How many times as many candidates more documents need, by depth: measured on 61,402 package descriptions and on the
-# million passages of benchmarks/million.py, with straight lines between them in logarithms. The last point is a guess.
+# Factors on the candidates by number of documents and depth: measured on 61,402 package descriptions (`serotine bench
+# index`) and on a million passages (benchmarks/million.py), straight lines in logarithms between them. The last point
+# is a guess.
 _UNMEASURED_GROWTH: dict[int, tuple[tuple[int, float], ...]] = {
     10: ((20_000, 1.0), (61_402, 1.75), (1_000_000, 2.08), (10**9, 12.5)),
     100: ((20_000, 1.0), (61_402, 1.22), (1_000_000, 2.08), (10**9, 12.5)),

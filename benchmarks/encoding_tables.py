@@ -36,6 +36,11 @@ def newer_processor(results: Any) -> Iterator[str]:
     """Operating points of indexes with their proofs, and the speed of the encoder on every backend."""
     searched = [(found["collection"]["documents"], row) for found in results["indexes"] for row in found["searched"]]
     points = [[row["engine"], documents, row] for documents, row in searched]
+    for peer in results["peers"]:
+        name = f"{peer['engine']} {peer['version']}"
+        points += [
+            [name, peer["documents"], {**row, "setting": f"{row['setting']}, k={row['k']}"}] for row in peer["searched"]
+        ]
     million = results["million"]
     for row in million["searched"]:
         effort = next((f"{name}={row[name]}" for name in ("recall", "candidates") if name in row), "default")

@@ -1,9 +1,10 @@
 """Keep the main figures of an index and of the encoder, measured on another processor than the other results.
 
-    python benchmarks/newer_processor.py ENCODING MILLION INDEX...
+    python benchmarks/newer_processor.py ENCODING MILLION INDEX... [--peer PEER]...
 
 ENCODING: results of benchmarks/encoding.py. MILLION: results of benchmarks/million.py. INDEX: results of `serotine
-bench index`, one file for each number of passages N. Writes benchmarks/results/newer_processor.json.
+bench index`, one file for each number of passages N. PEER: results of benchmarks/index_peers.py on the same vectors and
+the same processor. Writes benchmarks/results/newer_processor.json.
 
     serotine bench index PASSAGES QUERIES --documents N --cache FOLDER --profile "4 bits" --rounds 2 --json INDEX
     python benchmarks/encoding.py PASSAGES COLLECTIONS WORK --json ENCODING
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("encoding", type=Path)
     parser.add_argument("million", type=Path)
     parser.add_argument("index", type=Path, nargs="+")
+    parser.add_argument("--peer", type=Path, action="append", default=[])
     arguments = parser.parse_args()
     files = (arguments.encoding, arguments.million, *arguments.index)
     encoding, million, *indexes = (json.loads(file.read_text("utf-8")) for file in files)
@@ -43,6 +45,7 @@ def main() -> int:
     result = {
         "machine": encoding["machine"],
         "indexes": [{"collection": index["collection"], "searched": kept(index)} for index in indexes],
+        "peers": [json.loads(peer.read_text("utf-8")) for peer in arguments.peer],
         # Without its building: other work ran beside it.
         "million": {key: million[key] for key in ("documents", "tokens", "segments", "searched")},
         "encoding": {key: encoding[key] for key in ("passages", "query_of_12_tokens", "lengths", "vnni")},

@@ -147,7 +147,8 @@ SECTIONS = (
         "computes 512 bits in two passes. Codes of 4 bits, one thread, queries encoded before, beside brute force over "
         "float16 vectors, and [a million passages](#a-million-passages) in 4 segments; then serotine-mini on three "
         "backends. Recall is against exact MaxSim, with 95% intervals. No index is calibrated: how much more effort "
-        "searches of more than 20,000 passages make was fitted to the other two collections.",
+        "searches of more than 20,000 passages make was fitted to the other two collections. Qdrant's embedded engine "
+        "has the first 2,000 of the same vectors in 32-bit floats; it built its graph in 78 seconds.",
         encoding_tables.newer_processor,
     ),
     Section(

@@ -60,3 +60,16 @@ def test_a_file_that_is_no_list_changes_nothing(coded: Shell, tmp_path: Path) ->
     assert "blank.jsonl:1: 'text' is empty" in coded.fails("tune", "i.serotine", "--queries", "blank.jsonl")
     assert "blank.txt: contains no documents" in coded.fails("tune", "i.serotine", "--queries", "blank.txt")
     assert coded.json("info", "i.serotine")["calibration"] == before
+
+
+def test_lines_that_are_no_queries(coded: Shell, tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_text("\u200b\nlate bat\nlate\x0cbat\nlate bat\n", encoding="utf-8")
+    tuned = coded("tune", "i.serotine", "--queries", "odd.txt")
+    assert "Measured with 2 queries" in tuned
+    (tmp_path / "long.txt").write_text("late bat\n" + "x" * 70_000 + "\n", encoding="utf-8")
+    message = coded.fails("tune", "i.serotine", "--queries", "long.txt")
+    assert "long.txt:2: has 70,000 characters, a query has at most 65,536; shorten it" in message
+    (tmp_path / "long.jsonl").write_text(json.dumps({"text": "x" * 70_000}) + "\n", encoding="utf-8")
+    assert "long.jsonl:1: has 70,000" in coded.fails("tune", "i.serotine", "--queries", "long.jsonl")
+    (tmp_path / "unseen.txt").write_text("\u200b\n", encoding="utf-8")
+    assert "unseen.txt: contains no documents" in coded.fails("tune", "i.serotine", "--queries", "unseen.txt")

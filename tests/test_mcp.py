@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -23,7 +24,12 @@ from serotine.index import Index, replace_index
 
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
+import anyio  # noqa: E402
+import mcp.types as types  # noqa: E402
+from mcp.shared.message import SessionMessage  # noqa: E402
+
 from serotine.serving.mcp.indexes import ServedIndexes  # noqa: E402
+from serotine.serving.mcp.lines import Lines  # noqa: E402
 from serotine.serving.mcp.server import _call  # noqa: E402
 
 FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
@@ -237,6 +243,52 @@ def test_requests_are_answered_though_the_input_has_ended(bats: Path) -> None:
     assert {1, "two", 4} <= set(answers)
     for id_ in ("two", 4):
         assert answers[id_]["result"]["structuredContent"]["hits"], answers[id_]
+
+
+class SentMessages:
+    """A writer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    async def send(self, item: Any, /) -> None:
+        self.messages.append(item.message)
+
+    async def aclose(self) -> None:
+        """Nothing ends."""
+
+
+def read_all(requests: list[dict[str, Any]], *answered: str | int) -> list[Any]:
+    """Read requests to their end, of which some ids are answered; return the errors that the others got."""
+    content = "".join(json.dumps({"jsonrpc": "2.0", **request}) + "\n" for request in requests)
+    lines, writer = Lines(io.BytesIO(content.encode())), SentMessages()
+
+    async def run() -> None:
+        answers = lines.answers(writer)
+        async for _ in lines:
+            for id_ in answered:
+                await answers.send(SessionMessage(types.JSONRPCResponse(jsonrpc="2.0", id=id_, result={})))
+
+    anyio.run(run)
+    return [message for message in writer.messages if isinstance(message, types.JSONRPCError)]
+
+
+def test_a_request_without_an_answer_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serotine.serving.mcp.lines._LAST_ANSWERS_SECONDS", 0.05)
+    errors = read_all([{"id": id_, "method": "ping"} for id_ in ("three", 4)])
+    assert [error.id for error in errors] == ["three", 4]
+    assert "no answer within 0.05 seconds of the last one, and the input has ended" in errors[0].error.message
+
+
+def test_ids_are_compared_as_sessions_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serotine.serving.mcp.lines._LAST_ANSWERS_SECONDS", 0.05)
+    cancelled = {"method": "notifications/cancelled", "params": {"requestId": "3"}}
+    assert read_all([{"id": 3, "method": "ping"}, cancelled]) == []
+    not_cancelled = {"method": "notifications/cancelled", "params": {"requestId": True}}
+    assert [error.id for error in read_all([{"id": 1, "method": "ping"}, not_cancelled])] == [1]
+    # Of two requests with one id, each is waited for.
+    twice = [{"id": 7, "method": "ping"}, {"id": 7, "method": "ping"}, {"id": 8, "method": "ping"}]
+    assert [error.id for error in read_all(twice, 8)] == [7, 7]
 
 
 def test_lines_that_are_not_requests(bats: Path) -> None:

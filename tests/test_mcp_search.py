@@ -69,6 +69,9 @@ def test_passages_below_the_lowest_score_are_counted(served: ServedIndexes) -> N
     nothing, text = run(served, index="notes", min_score=1.5)
     assert nothing.hits == []
     assert text == "No passage reaches min_score 1.5; 3 passages below it."
+    _, text = run(served, index="notes", min_score=best - 0.001, offset=1)
+    assert text.startswith("No passage after the first 1 reaches min_score ")
+    assert text.endswith("; lower offset.")
     with pytest.raises(ValueError, match='min_score: needs mode="late" or "hybrid"'):
         run(served, mode="bm25", min_score=0.5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import click
 
 from serotine.cli.output import Interrupted, json_option, report, warn
 from serotine.cli.pooled_model import require_query_model
+from serotine.texts import MAX_QUERY_CHARACTERS, has_visible
 
 # The split that figures are published of.
 _TESTED = "test"
+_LINE_END = re.compile(r"\r\n?|\n")
 
 
 @click.command()
@@ -105,5 +108,19 @@ def _texts(path: Path) -> list[str]:
             'give a .txt file with one query per line, or JSONL with "text"',
             click.get_current_context(),
         )
-    texts = [document.text for document in read([path])]
-    return [query for text in texts for line in (text.splitlines() if plain else [text]) if (query := line.strip())]
+    queries: list[str] = []
+    for number, document in enumerate(read([path]), 1):
+        lines = _LINE_END.split(document.text) if plain else [document.text]
+        for line_number, line in enumerate(lines, 1):
+            if len(line) > MAX_QUERY_CHARACTERS:
+                place = line_number if plain else document.line or number
+                raise click.ClickException(
+                    f"--queries: {path}:{place}: has {len(line):,} characters, a query has at most "
+                    f"{MAX_QUERY_CHARACTERS:,}; shorten it"
+                )
+            if has_visible(line):
+                queries.append(line.strip())
+    distinct = list(dict.fromkeys(queries))
+    if len(distinct) < len(queries):
+        warn(f"{path}: {len(queries):,} queries, of which {len(distinct):,} are distinct; each of these counts once")
+    return distinct

@@ -1,4 +1,4 @@
-"""The lines of standard input: each is a message or gets an error as its answer; the end waits for the others."""
+"""Read JSON-RPC messages from standard input, answer invalid lines with an error, and wait for calls in flight."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol, Self
 import anyio
 import anyio.to_thread
 import mcp.types as types
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
@@ -23,7 +24,7 @@ _VALUE = r'\s{0,9}+:\s{0,9}+(-?\d{1,15}|"[^"\\]{0,200}")\s{0,9}+'
 _ID = re.compile(_VALUE + "[,}]")
 _LAST_ID = re.compile(r'[,{]\s{0,9}+"id"' + _VALUE + r"\}\s{0,9}+\Z")
 
-# A session ends with its input, and drops what is not answered by then. So long the end waits for answers at most.
+# A session ends with its input, and drops what is not answered by then. So many seconds are waited for the next answer.
 _LAST_ANSWERS_SECONDS = 60
 
 
@@ -48,7 +49,8 @@ class Lines:
         self._file = file
         self._writer: Writer | None = None
         self._connected = anyio.Event()
-        self._unanswered: set[types.RequestId] = set()
+        # "7" and 7 are one id to a session; of requests with one id, each is answered.
+        self._unanswered: dict[types.RequestId, list[types.RequestId]] = {}
         self._answered = anyio.Event()
 
     def answers(self, writer: Writer) -> Answers:
@@ -69,15 +71,34 @@ class Lines:
                 break
             elif line.strip():
                 yield line
-        with anyio.move_on_after(_LAST_ANSWERS_SECONDS):
-            while self._unanswered:
-                self._answered = anyio.Event()
+        while self._unanswered:
+            self._answered = anyio.Event()
+            with anyio.move_on_after(_LAST_ANSWERS_SECONDS) as waiting:
                 await self._answered.wait()
+            if waiting.cancelled_caught:
+                await self._give_up()
+                return
+
+    async def _give_up(self) -> None:
+        """Answer the requests that are left with an error."""
+        fault = f"no answer within {_LAST_ANSWERS_SECONDS} seconds of the last one, and the input has ended"
+        error = types.ErrorData(code=types.INTERNAL_ERROR, message=f"{fault}; keep standard input open")
+        for id_ in [id_ for ids in self._unanswered.values() for id_ in ids]:
+            if self._writer is not None:
+                await self._writer.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=id_, error=error)))
 
     def _answer(self, id_: types.RequestId | None) -> None:
         if id_ is not None:
-            self._unanswered.discard(id_)
+            self._expect_no_more(id_)
             self._answered.set()
+
+    def _expect_no_more(self, id_: types.RequestId) -> None:
+        key = coerce_request_id(id_)
+        ids = self._unanswered.get(key, [])
+        if len(ids) > 1:
+            ids.pop()
+        else:
+            self._unanswered.pop(key, None)
 
     def _read(self) -> tuple[str | None, types.JSONRPCError | None]:
         """Return the next line, or None at the end; or what to answer instead."""
@@ -100,11 +121,11 @@ class Lines:
     def _note(self, message: types.JSONRPCMessage) -> None:
         """Expect an answer to a request, and none to one that is cancelled."""
         if isinstance(message, types.JSONRPCRequest):
-            self._unanswered.add(message.id)
+            self._unanswered.setdefault(coerce_request_id(message.id), []).append(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
             id_ = (message.params or {}).get("requestId")
-            if isinstance(id_, str | int):
-                self._unanswered.discard(id_)
+            if isinstance(id_, str | int) and not isinstance(id_, bool):
+                self._expect_no_more(id_)
 
     def _skip(self) -> bytes:
         """Read to the end of the line; return its last bytes."""

@@ -151,6 +151,11 @@ def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArgument
     if not count:
         if not any(len(index) for index in indexes.values()):
             return "The index is empty."
+        if below and arguments.offset:
+            return (
+                f"No passage after the first {arguments.offset:,} reaches min_score {arguments.min_score:g}; "
+                "lower offset."
+            )
         if below:
             return f"No passage reaches min_score {arguments.min_score:g}; {_passages(below)} below it."
         if arguments.offset:

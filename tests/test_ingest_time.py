@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 import zipfile
 from collections.abc import Callable
@@ -233,7 +234,13 @@ def test_twice_the_file_takes_twice_the_time(name: str, tmp_path: Path) -> None:
         paths[-1].write_bytes(data.encode() if isinstance(data, str) else data)
     # Loads what the reader imports.
     _seconds(paths[0])
-    single, double = (min(_seconds(path) for _ in range(2)) for path in paths[1:])
+    single = double = math.inf
+    for _ in range(2):
+        single, double = min(single, _seconds(paths[1])), min(double, _seconds(paths[2]))
+    for _ in range(2):
+        # A machine that does other work can slow all the rounds of one file.
+        if double >= 3 * single + 0.1:
+            double = min(double, _seconds(paths[2]))
     # Twice in theory, four times for quadratic time; a refusal takes the same time for both.
     assert double < 3 * single + 0.1, f"{single * 1e3:.0f} ms, then {double * 1e3:.0f} ms"
     # Seconds for 800 KB of Python in one line, which is parsed in parts of growing size first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from page_tables import operating_points, table
+from page_tables import effort, operating_points, table
 
 
 def encoding(results: Any) -> Iterator[str]:
@@ -43,8 +43,7 @@ def newer_processor(results: Any) -> Iterator[str]:
         ]
     million = results["million"]
     for row in million["searched"]:
-        effort = next((f"{name}={row[name]}" for name in ("recall", "candidates") if name in row), "default")
-        points.append(["4 bits", million["documents"], {**row, "setting": f"{effort}, k={row['k']}"}])
+        points.append(["4 bits", million["documents"], {**row, "setting": f"{effort(row)}, k={row['k']}"}])
     yield from operating_points(points)
     for documents, row in searched:
         notes = row["notes"]

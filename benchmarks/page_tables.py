@@ -172,7 +172,7 @@ def million(results: Any) -> Iterator[str]:
         (
             [
                 row["k"],
-                _million_effort(row),
+                effort(row),
                 f"{row['p50_ms']:.1f}",
                 f"{row['p95_ms']:.1f}",
                 f"{row['p99_ms']:.1f}" if "p99_ms" in row else "",
@@ -184,7 +184,8 @@ def million(results: Any) -> Iterator[str]:
     )
 
 
-def _million_effort(row: dict[str, Any]) -> str:
+def effort(row: dict[str, Any]) -> str:
+    """Return the effort that a search was asked for."""
     return next((f"{name}={row[name]}" for name in ("recall", "candidates") if row.get(name) is not None), "default")
 
 
